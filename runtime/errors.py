@@ -1,0 +1,25 @@
+"""Every error that this project raises on purpose.
+
+A message names the thing, says what was expected, what came, and the cure. Catch `BasicError` to
+catch them all; nothing else should leave the runtime on account of a bad file, image or bundle.
+"""
+
+
+class BasicError(Exception):
+    """Base of all errors of this project."""
+
+
+class BundleError(BasicError):
+    """A bundle is missing, damaged, of another format version, or lacks what was asked of it."""
+
+
+class BitstreamError(BasicError):
+    """A bitstream is damaged, truncated, hostile, or needs another bundle."""
+
+
+class EngineError(BasicError):
+    """An engine is not installed, cannot open a part, or failed while running it."""
+
+
+class ImageError(BasicError):
+    """An image cannot be read, has an unsupported type, or exceeds a limit."""

@@ -1,0 +1,1 @@
+"""Measure a bundle: latency, MACs, memory, rate-distortion, coder speed; reports and plots."""

@@ -1,0 +1,1 @@
+"""Encode and decode: bundle, bitstream, engines, codec. Needs numpy and one engine, never torch."""

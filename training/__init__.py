@@ -1,0 +1,1 @@
+"""Training of the slimmable model: data, model, loss, loop and structure learning."""

@@ -1,2 +1,199 @@
+// The Python face, and the only file that knows Python: checks dtype, shape and range, releases the GIL.
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
-PYBIND11_MODULE(_ans, module) { module.doc() = "rANS"; }
+
+#include <algorithm>
+#include <cmath>
+
+#include "cdf.h"
+#include "crc32c.h"
+#include "dispatch.h"
+#include "stream.h"
+
+namespace py = pybind11;
+using basic::Tables;
+
+namespace {
+
+std::string describe(const py::array& array) {
+  std::string text = py::str(py::object(array.dtype())).cast<std::string>() + " of shape (";
+  for (py::ssize_t axis = 0; axis < array.ndim(); ++axis) text += std::to_string(array.shape(axis)) + ",";
+  return text + ")" + (array.flags() & py::array::c_style ? "" : ", not contiguous");
+}
+
+[[noreturn]] void refuse(const char* name, const std::string& expected, const py::array& got) {
+  const std::string message = std::string(name) + ": expected " + expected + ", got " + describe(got);
+  throw py::type_error(message + "; use numpy.ascontiguousarray(" + name + ", dtype=...)");
+}
+
+// A contiguous one-dimensional array of exactly this type, or an error that names the argument.
+template <class T>
+const T* data_of(const py::array& array, const char* name, const char* type) {
+  if (array.ndim() != 1 || !(array.flags() & py::array::c_style) || !py::isinstance<py::array_t<T>>(array))
+    refuse(name, std::string("a contiguous one-dimensional ") + type + " array", array);
+  return static_cast<const T*>(array.data());
+}
+
+template <class T>
+bool is(const py::array& array) {
+  return py::isinstance<py::array_t<T>>(array);
+}
+
+size_t size_of(const py::array& array) { return static_cast<size_t>(array.size()); }
+
+template <class Index>
+void check_indexes(const Index* indexes, size_t num_indexes, const Tables& tables) {
+  Index largest = 0;
+  for (size_t i = 0; i < num_indexes; ++i) largest = std::max(largest, indexes[i]);
+  if (num_indexes && largest >= tables.view().num_tables)
+    throw py::index_error("indexes: expected values below " + std::to_string(tables.view().num_tables) +
+                          " (the number of tables), got " + std::to_string(largest));
+}
+
+// Call `function` with the indexes as the type they have; they are checked without the GIL.
+template <class Function>
+auto with_indexes(const py::array& indexes, const Tables& tables, Function function) {
+  const auto call = [&](auto* data) {
+    const size_t size = size_of(indexes);
+    {
+      py::gil_scoped_release release;
+      check_indexes(data, size, tables);
+    }
+    return function(data);
+  };
+  if (is<uint8_t>(indexes)) return call(data_of<uint8_t>(indexes, "indexes", "uint8 or uint16"));
+  return call(data_of<uint16_t>(indexes, "indexes", "uint8 or uint16"));
+}
+
+template <class Function>
+auto with_symbols(const py::array& symbols, Function function) {
+  if (is<int16_t>(symbols)) return function(data_of<int16_t>(symbols, "symbols", "int16 or int32"));
+  return function(data_of<int32_t>(symbols, "symbols", "int16 or int32"));
+}
+
+void check_same_size(const py::array& symbols, const py::array& indexes) {
+  if (symbols.size() != indexes.size())
+    throw py::value_error("symbols and indexes: expected the same size, got " + std::to_string(symbols.size()) +
+                          " and " + std::to_string(indexes.size()));
+}
+
+Tables make_tables(const py::array& frequencies, const py::array& lengths, const py::array& offsets, int precision) {
+  const auto* frequency_data = data_of<uint16_t>(frequencies, "frequencies", "uint16");
+  const auto* length_data = data_of<int32_t>(lengths, "lengths", "int32");
+  const auto* offset_data = data_of<int32_t>(offsets, "offsets", "int32");
+  if (lengths.size() != offsets.size())
+    throw py::value_error("lengths and offsets: expected the same size, got " + std::to_string(lengths.size()) +
+                          " and " + std::to_string(offsets.size()));
+  return Tables(frequency_data, size_of(frequencies), length_data, offset_data, size_of(lengths), precision);
+}
+
+py::bytes encode(const py::array& symbols, const py::array& indexes, const Tables& tables) {
+  return with_symbols(symbols, [&](auto* symbol_data) {
+    check_same_size(symbols, indexes);
+    return with_indexes(indexes, tables, [&](auto* index_data) {
+      const size_t size = size_of(symbols);
+      basic::EncodedStream stream;
+      {
+        py::gil_scoped_release release;
+        stream = basic::encode_stream(tables, symbol_data, index_data, size);
+      }
+      py::bytes bytes(nullptr, stream.num_bytes());
+      stream.copy_to(reinterpret_cast<uint8_t*>(PyBytes_AS_STRING(bytes.ptr())));
+      return bytes;
+    });
+  });
+}
+
+double bits(const py::array& symbols, const py::array& indexes, const Tables& tables) {
+  return with_symbols(symbols, [&](auto* symbol_data) {
+    check_same_size(symbols, indexes);
+    return with_indexes(indexes, tables, [&](auto* index_data) {
+      py::gil_scoped_release release;
+      return basic::count_bits(tables, symbol_data, index_data, size_of(symbols));
+    });
+  });
+}
+
+// Keeps the bytes and the tables alive, and refuses a second thread instead of mixing two.
+class Decoder {
+ public:
+  Decoder(py::buffer data, py::object tables)
+      : buffer_(data.request()), tables_(std::move(tables)), decoder_(tables_.cast<const Tables&>(), bytes(), size()) {}
+
+  py::array_t<int32_t> decode(const py::array& indexes) {
+    return with_indexes(indexes, tables_.cast<const Tables&>(), [&](auto* index_data) {
+      py::array_t<int32_t> symbols(indexes.size());
+      int32_t* symbol_data = symbols.mutable_data();
+      const size_t size = size_of(indexes);
+      const Use use(busy_);
+      py::gil_scoped_release release;
+      decoder_.decode(index_data, symbol_data, size);
+      return symbols;
+    });
+  }
+
+  void finish() {
+    const Use use(busy_);
+    decoder_.finish();
+  }
+
+  uint64_t position() const { return decoder_.position(); }
+
+ private:
+  struct Use {  // constructed and destroyed with the GIL held
+    explicit Use(bool& flag) : busy(flag) {
+      if (busy) throw std::runtime_error("Decoder: in use by another thread; give each thread its own");
+      busy = true;
+    }
+    ~Use() { busy = false; }
+    bool& busy;
+  };
+
+  const uint8_t* bytes() const {
+    if (!PyBuffer_IsContiguous(buffer_.view(), 'C')) throw py::type_error("data: expected contiguous bytes");
+    return static_cast<const uint8_t*>(buffer_.ptr);
+  }
+  size_t size() const { return static_cast<size_t>(buffer_.size * buffer_.itemsize); }
+
+  py::buffer_info buffer_;
+  py::object tables_;
+  basic::StreamDecoder decoder_;
+  bool busy_ = false;
+};
+
+uint32_t crc32c(py::buffer data, uint32_t value) {
+  const py::buffer_info info = data.request();
+  if (!PyBuffer_IsContiguous(info.view(), 'C')) throw py::type_error("data: expected contiguous bytes");
+  py::gil_scoped_release release;
+  return basic::crc32c(static_cast<const uint8_t*>(info.ptr), static_cast<size_t>(info.size * info.itemsize), value);
+}
+
+// Callers see basic.runtime.errors.BitstreamError, found when it is first needed.
+void translate(std::exception_ptr pointer) {
+  try {
+    if (pointer) std::rethrow_exception(pointer);
+  } catch (const basic::BitstreamError& error) {
+    py::set_error(py::module_::import("basic.runtime.errors").attr("BitstreamError"), error.what());
+  }
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_ans, module) {
+  module.doc() = "rANS coder, see docs/coder.md";
+  py::register_exception_translator(translate);
+  py::class_<Tables>(module, "Tables")
+      .def(py::init(&make_tables), py::arg("frequencies"), py::arg("lengths"), py::arg("offsets"), py::arg("precision"))
+      .def_property_readonly("num_tables", [](const Tables& tables) { return tables.view().num_tables; })
+      .def_property_readonly("precision", [](const Tables& tables) { return tables.view().precision; })
+      .def_property_readonly("num_bytes", &Tables::num_bytes);
+  py::class_<Decoder>(module, "Decoder")
+      .def(py::init<py::buffer, py::object>(), py::arg("data"), py::arg("tables"))
+      .def("decode", &Decoder::decode, py::arg("indexes"))
+      .def("finish", &Decoder::finish)
+      .def_property_readonly("position", &Decoder::position);
+  module.def("encode", &encode, py::arg("symbols"), py::arg("indexes"), py::arg("tables"));
+  module.def("bits", &bits, py::arg("symbols"), py::arg("indexes"), py::arg("tables"));
+  module.def("crc32c", &crc32c, py::arg("data"), py::arg("value") = 0);
+  module.def("simd", &basic::simd_name);
+}

@@ -1,0 +1,113 @@
+// Interleaved rANS with one table index per symbol. docs/coder.md specifies the bytes; this is what it takes.
+//
+// Read first, or lose an hour:
+// 1. Encoding runs backwards: the last symbol is encoded first, and words are written from the end of a buffer to its
+//    front, so that the decoder reads everything forwards.
+// 2. Symbol i belongs to lane i mod num_lanes whatever chunks the caller cuts, and each symbol reads at most one word
+//    right after it: so the word order does not depend on how many lanes a processor takes at once.
+// 3. The last symbols (the tail) are all in lane 0. Their words are carried by the start values of the other lanes.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+
+namespace basic {
+
+constexpr uint32_t kStateLow = 1u << 16;  // states are in [2^16, 2^32) between symbols
+constexpr int kMinPrecision = 10, kMaxPrecision = 15;
+constexpr int kMaxLanes = 32;
+constexpr uint32_t kTailUnit = 256;  // the tail begins at a multiple of this many symbols
+constexpr int kMaxWordsPerSymbol = 4;  // escape symbol, its 4-bit head, two 16-bit fields
+
+// Damage in the input of a decoder.
+struct BitstreamError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+// Tables as the coding loops see them: plain pointers, so that no loop can instantiate anything of the library.
+struct TableParams {
+  uint32_t lut_base_shift;  // index of the table's first look-up entry << 4 | bucket shift
+  uint32_t folds;           // low fold | high fold << 16, see lut_index
+  uint32_t first_entry;     // index of the entry of symbol `offset`
+  uint32_t num_entries;     // with the escape entry, which is last
+  int32_t offset;
+  int32_t value_base;       // offset - first_entry (mod 2^32): symbol = value_base + entry index
+};
+
+// Entry: start | frequency << 15 | escape << 31. Both fit 15 bits: an escape takes at least one slot of each table.
+// Look-up: entry index | start of the next entry << 16: the right entry is this one or the next.
+struct TableView {
+  const uint32_t* entries;
+  const uint32_t* lut;
+  const TableParams* params;
+  uint32_t num_tables;
+  int precision;
+};
+
+constexpr uint32_t kEscapeBit = 1u << 31;
+inline uint32_t entry_start(uint32_t entry) { return entry & 0x7fff; }
+inline uint32_t entry_frequency(uint32_t entry) { return (entry >> 15) & 0x7fff; }
+
+// Near both ends of the slots, where rare symbols live, every slot has its own look-up entry; between them buckets of
+// 2^shift slots share one. Three lines of slope 1, 2^-shift and 1, joined by min and max.
+inline uint32_t lut_index(uint32_t slot, const TableParams& table) {
+  const uint32_t low_fold = table.folds & 0xffff, high_fold = table.folds >> 16;
+  const uint32_t coarse = (slot >> (table.lut_base_shift & 15)) + low_fold;
+  const uint32_t folded = slot < coarse ? slot : coarse;
+  const uint32_t fine = slot - high_fold;  // may wrap below zero: compare as signed
+  const uint32_t index = static_cast<int32_t>(fine) > static_cast<int32_t>(folded) ? fine : folded;
+  return (table.lut_base_shift >> 4) + index;
+}
+
+// Escape: how far outside the table, and on which side. Head of 4 bits: side | m << 1; m < 6 is the distance itself,
+// m = 6 adds 8 bits, m = 7 is followed by all 32 bits.
+constexpr uint32_t kNear = 6, kFar = kNear + 256;
+
+struct Escape {
+  uint32_t distance, side;  // side 1: below the table
+};
+
+inline Escape escape_of(const TableParams& table, int32_t symbol) {
+  const int64_t past = static_cast<int64_t>(symbol) - table.offset - (table.num_entries - 1);
+  if (past >= 0) return {static_cast<uint32_t>(past), 0};
+  return {static_cast<uint32_t>(static_cast<int64_t>(table.offset) - 1 - symbol), 1};
+}
+
+inline int escape_bits(const TableParams& table, int32_t symbol) {
+  const uint32_t distance = escape_of(table, symbol).distance;
+  return distance < kNear ? 4 : distance < kFar ? 12 : 36;
+}
+
+// Words still to be read, two bytes each, little-endian.
+struct Reader {
+  const uint8_t* next;
+  const uint8_t* end;
+  size_t num_left() const { return static_cast<size_t>(end - next) / 2; }
+};
+
+// Room for words, filled from `next` down to `begin`.
+struct Writer {
+  uint16_t* next;  // the word written last
+  uint16_t* begin;
+  size_t room() const { return static_cast<size_t>(next - begin); }
+};
+
+enum class Status { ok, truncated, symbol_range };
+
+// Decode num_symbols (the first in lane `lane`); lanes must be a power of two.
+template <class Index>
+Status decode_scalar(const TableView& tables, uint32_t* states, uint32_t lane, uint32_t num_lanes, Reader& reader,
+                     const Index* indexes, int32_t* symbols, size_t num_symbols);
+
+// Encode symbols [from, to) backwards, as far as the room lasts; returns the first symbol encoded (`from` when all are).
+template <class Symbol, class Index>
+size_t encode_scalar(const TableView& tables, uint32_t* states, uint32_t num_lanes, Writer& writer,
+                     const Symbol* symbols, const Index* indexes, size_t from, size_t to);
+
+// A number below 2^num_bits (0..16) in one lane, each value equally likely: for escapes and for the states themselves.
+bool get_bits(uint32_t& state, int num_bits, Reader& reader, uint32_t& value);
+void put_bits(uint32_t& state, int num_bits, uint32_t value, Writer& writer);
+
+}  // namespace basic

@@ -1,0 +1,241 @@
+#include "stream.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "dispatch.h"
+
+namespace basic {
+namespace {
+
+// A lane costs about five bits. Few lanes for few bytes: the share stays near 0.2 %.
+constexpr struct { size_t num_bytes; uint32_t num_lanes; } kLanesFor[] = {
+    {8192, 32}, {4096, 16}, {2048, 8}, {1024, 4}, {512, 2}, {0, 1}};
+
+uint32_t lanes_for(size_t num_bytes) {
+  for (const auto& row : kLanesFor)
+    if (num_bytes >= row.num_bytes) return row.num_lanes;
+  return 1;
+}
+
+int log2_floor(uint32_t value) {
+  int log = 0;
+  while (value >>= 1) ++log;
+  return log;
+}
+
+// Words, growing towards the front.
+class WordBuffer {
+ public:
+  explicit WordBuffer(size_t num_words) : words_(num_words) { writer_ = {words_.data() + num_words, words_.data()}; }
+
+  Writer& writer() { return writer_; }
+  size_t size() const { return static_cast<size_t>(words_.data() + words_.size() - writer_.next); }
+  void grow() {
+    const size_t used = size();
+    std::vector<uint16_t> larger(2 * words_.size());
+    std::copy(writer_.next, writer_.next + used, larger.end() - static_cast<std::ptrdiff_t>(used));
+    words_.swap(larger);
+    writer_ = {words_.data() + words_.size() - used, words_.data()};
+  }
+  uint16_t pop() { return *writer_.next++; }
+  std::vector<uint16_t> take() { return std::move(words_); }
+
+ private:
+  std::vector<uint16_t> words_;
+  Writer writer_;
+};
+
+template <class Symbol, class Index>
+void encode_range(const TableView& tables, uint32_t* states, uint32_t num_lanes, WordBuffer& words,
+                  const Symbol* symbols, const Index* indexes, size_t from, size_t to) {
+  while ((to = encode_symbols(tables, states, num_lanes, words.writer(), symbols, indexes, from, to)) > from)
+    words.grow();
+}
+
+// Encode the last symbols in lane 0 until their words fill the start values of the other lanes; returns the first
+// symbol of the tail, or SIZE_MAX where there are not enough words in all.
+template <class Symbol, class Index>
+size_t encode_tail(const TableView& tables, uint32_t* states, uint32_t num_lanes, WordBuffer& words,
+                   const Symbol* symbols, const Index* indexes, size_t num_symbols) {
+  size_t position = num_symbols;
+  while (words.size() < num_lanes - 1) {
+    if (position == 0) return SIZE_MAX;
+    const size_t from = (position - 1) / kTailUnit * kTailUnit;
+    encode_range(tables, states, 1, words, symbols, indexes, from, position);
+    position = from;
+  }
+  for (uint32_t lane = 1; lane < num_lanes; ++lane) states[lane] = kStateLow | words.pop();
+  return position;
+}
+
+void put_state(uint32_t state, uint32_t& lane_0, Writer& writer) {
+  const uint32_t high = state >> 16;
+  const int exponent = log2_floor(high);
+  put_bits(lane_0, 16, state & 0xffff, writer);
+  put_bits(lane_0, exponent, high - (1u << exponent), writer);
+  put_bits(lane_0, 4, static_cast<uint32_t>(exponent), writer);
+}
+
+bool get_state(uint32_t& state, uint32_t& lane_0, Reader& reader) {
+  uint32_t exponent = 0, high = 0, low = 0;
+  if (!get_bits(lane_0, 4, reader, exponent) || !get_bits(lane_0, static_cast<int>(exponent), reader, high) ||
+      !get_bits(lane_0, 16, reader, low))
+    return false;
+  state = (1u << exponent | high) << 16 | low;
+  return true;
+}
+
+// Header: log2 of the number of lanes; with several lanes the first symbol of the tail in units of 256, seven bits a
+// byte, low bits first, the top bit set on all but the last byte; the state of lane 0 in four bytes.
+std::vector<uint8_t> make_header(uint32_t num_lanes, size_t tail_position, uint32_t lane_0) {
+  std::vector<uint8_t> header(1, static_cast<uint8_t>(log2_floor(num_lanes)));
+  if (num_lanes > 1) {
+    uint64_t units = tail_position / kTailUnit;
+    for (; units > 127; units >>= 7) header.push_back(static_cast<uint8_t>(units | 128));
+    header.push_back(static_cast<uint8_t>(units));
+  }
+  for (int shift = 0; shift < 32; shift += 8) header.push_back(static_cast<uint8_t>(lane_0 >> shift));
+  return header;
+}
+
+// Encode with this many lanes; false where there are too few words for their start values.
+template <class Symbol, class Index>
+bool encode_lanes(const Tables& tables, uint32_t num_lanes, const Symbol* symbols, const Index* indexes,
+                  size_t num_symbols, EncodedStream& stream) {
+  const TableView view = tables.view();
+  uint32_t states[kMaxLanes];
+  std::fill(states, states + kMaxLanes, kStateLow);
+  WordBuffer words(num_symbols / 4 + 64 * kMaxWordsPerSymbol);
+  size_t tail = num_symbols;
+  if (num_lanes > 1) {
+    tail = encode_tail(view, states, num_lanes, words, symbols, indexes, num_symbols);
+    if (tail == SIZE_MAX) return false;
+  }
+  encode_range(view, states, num_lanes, words, symbols, indexes, 0, tail);
+  if (words.writer().room() < 3 * kMaxLanes) words.grow();
+  for (uint32_t lane = num_lanes - 1; lane > 0; --lane) put_state(states[lane], states[0], words.writer());
+  stream.header = make_header(num_lanes, tail, states[0]);
+  stream.num_words = words.size();
+  stream.buffer = words.take();
+  return true;
+}
+
+}  // namespace
+
+void EncodedStream::copy_to(uint8_t* bytes) const {
+  std::copy(header.begin(), header.end(), bytes);
+  bytes += header.size();
+  const uint16_t* words = buffer.data() + (buffer.size() - num_words);
+#if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+  if (num_words) std::memcpy(bytes, words, 2 * num_words);
+#else
+  for (size_t k = 0; k < num_words; ++k) {
+    bytes[2 * k] = static_cast<uint8_t>(words[k]);
+    bytes[2 * k + 1] = static_cast<uint8_t>(words[k] >> 8);
+  }
+#endif
+}
+
+// The size decides the number of lanes and is known afterwards: encode with most, and again if that was too many.
+template <class Symbol, class Index>
+EncodedStream encode_stream(const Tables& tables, const Symbol* symbols, const Index* indexes, size_t num_symbols) {
+  EncodedStream stream;
+  uint32_t num_lanes = kMaxLanes;
+  if (encode_lanes(tables, num_lanes, symbols, indexes, num_symbols, stream))
+    num_lanes = lanes_for(stream.num_bytes());
+  else
+    num_lanes = 1;
+  while (num_lanes < kMaxLanes && !encode_lanes(tables, num_lanes, symbols, indexes, num_symbols, stream))
+    num_lanes /= 2;
+  return stream;
+}
+
+StreamDecoder::StreamDecoder(const Tables& tables, const uint8_t* bytes, size_t num_bytes)
+    : tables_(tables.view()), words_{bytes, bytes + num_bytes} {
+  const auto next = [this]() -> uint32_t {
+    if (words_.next == words_.end) throw BitstreamError("coder: the stream ends inside its header");
+    return *words_.next++;
+  };
+  const uint32_t log_lanes = next();
+  if (log_lanes > 5) throw BitstreamError("coder: log2 of the number of lanes must be 0..5, got " + std::to_string(log_lanes));
+  num_lanes_ = 1u << log_lanes;
+  in_tail_ = num_lanes_ == 1;
+  if (!in_tail_) {
+    uint64_t units = 0;
+    uint32_t byte = 128;
+    for (int shift = 0; byte & 128; shift += 7) {
+      if (shift > 28) throw BitstreamError("coder: the position of the tail takes more than 5 bytes");
+      byte = next();
+      units |= static_cast<uint64_t>(byte & 127) << shift;
+    }
+    if (units && byte == 0) throw BitstreamError("coder: the position of the tail ends in a zero byte");
+    tail_position_ = units * kTailUnit;
+  }
+  std::fill(states_, states_ + kMaxLanes, kStateLow);
+  states_[0] = next();
+  for (int shift = 8; shift < 32; shift += 8) states_[0] |= next() << shift;
+  if (states_[0] < kStateLow) throw BitstreamError("coder: the state of lane 0 is below 65536");
+  if ((words_.end - words_.next) % 2) throw BitstreamError("coder: the words end in half a word");
+  for (uint32_t lane = 1; lane < num_lanes_; ++lane)
+    if (!get_state(states_[lane], states_[0], words_)) check(Status::truncated);
+}
+
+void StreamDecoder::check(Status status) {
+  if (status == Status::ok) return;
+  failed_ = true;
+  const std::string at = "coder: near symbol " + std::to_string(position_) + ": ";
+  if (status == Status::truncated) throw BitstreamError(at + "the stream ends too early");
+  throw BitstreamError(at + "an escape that no encoder writes");
+}
+
+// Lanes 1.. end here: their states are the next words. Those left in the stream follow.
+void StreamDecoder::enter_tail() {
+  for (uint32_t lane = 1; lane < num_lanes_; ++lane) {
+    if (states_[lane] >> 16 != 1) {
+      failed_ = true;
+      throw BitstreamError("coder: lane " + std::to_string(lane) + " ends in a wrong state");
+    }
+    tail_words_.push_back(static_cast<uint8_t>(states_[lane]));
+    tail_words_.push_back(static_cast<uint8_t>(states_[lane] >> 8));
+  }
+  tail_words_.insert(tail_words_.end(), words_.next, words_.end);
+  words_ = {tail_words_.data(), tail_words_.data() + tail_words_.size()};
+  in_tail_ = true;
+}
+
+template <class Index>
+void StreamDecoder::decode(const Index* indexes, int32_t* symbols, size_t num_symbols) {
+  if (failed_) throw BitstreamError("coder: an earlier call on this stream failed");
+  while (num_symbols > 0) {
+    if (!in_tail_ && position_ == tail_position_) enter_tail();
+    size_t num_now = num_symbols;
+    if (!in_tail_) num_now = static_cast<size_t>(std::min<uint64_t>(num_symbols, tail_position_ - position_));
+    const uint32_t num_lanes = in_tail_ ? 1 : num_lanes_;
+    check(decode_symbols(tables_, states_, static_cast<uint32_t>(position_ % num_lanes), num_lanes, words_, indexes,
+                         symbols, num_now));
+    position_ += num_now;
+    indexes += num_now, symbols += num_now, num_symbols -= num_now;
+  }
+}
+
+void StreamDecoder::finish() {
+  if (failed_) throw BitstreamError("coder: an earlier call on this stream failed");
+  if (!in_tail_ && position_ == tail_position_) enter_tail();
+  const std::string after = "coder: after " + std::to_string(position_) + " symbols ";
+  failed_ = true;
+  if (!in_tail_) throw BitstreamError(after + "the stream holds more");
+  if (words_.next != words_.end) throw BitstreamError(after + std::to_string(words_.num_left()) + " words are left over");
+  if (states_[0] != kStateLow) throw BitstreamError(after + "lane 0 ends in a wrong state");
+}
+
+#define BASIC_INSTANTIATE(Symbol, Index) \
+  template EncodedStream encode_stream(const Tables&, const Symbol*, const Index*, size_t);
+BASIC_INSTANTIATE(int16_t, uint8_t)
+BASIC_INSTANTIATE(int16_t, uint16_t)
+BASIC_INSTANTIATE(int32_t, uint8_t)
+BASIC_INSTANTIATE(int32_t, uint16_t)
+template void StreamDecoder::decode(const uint8_t*, int32_t*, size_t);
+template void StreamDecoder::decode(const uint16_t*, int32_t*, size_t);
+
+}  // namespace basic

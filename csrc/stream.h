@@ -1,0 +1,50 @@
+// A whole stream: header, states, words, tail. Knows lanes and their number, not how a symbol is coded.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "cdf.h"
+#include "rans.h"
+
+namespace basic {
+
+// A finished stream: a few bytes of header and the words, which lie in a buffer they do not fill.
+struct EncodedStream {
+  std::vector<uint8_t> header;
+  std::vector<uint16_t> buffer;
+  size_t num_words = 0;
+
+  size_t num_bytes() const { return header.size() + 2 * num_words; }
+  void copy_to(uint8_t* bytes) const;
+};
+
+// Indexes must be below tables.view().num_tables: the caller checks.
+template <class Symbol, class Index>
+EncodedStream encode_stream(const Tables& tables, const Symbol* symbols, const Index* indexes, size_t num_symbols);
+
+// Reads one stream in any number of calls. The bytes and the tables must outlive it. After an error it stays failed.
+class StreamDecoder {
+ public:
+  StreamDecoder(const Tables& tables, const uint8_t* bytes, size_t num_bytes);
+
+  template <class Index>
+  void decode(const Index* indexes, int32_t* symbols, size_t num_symbols);
+  void finish();  // throws unless the stream ends exactly here
+  uint64_t position() const { return position_; }
+
+ private:
+  void enter_tail();
+  void check(Status status);
+
+  TableView tables_;
+  Reader words_;
+  uint32_t states_[kMaxLanes];
+  uint32_t num_lanes_ = 1;
+  uint64_t position_ = 0, tail_position_ = 0;
+  bool in_tail_ = false, failed_ = false;
+  std::vector<uint8_t> tail_words_;
+};
+
+}  // namespace basic

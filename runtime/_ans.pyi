@@ -1,0 +1,58 @@
+"""rANS coder in C++; docs/coder.md specifies the stream. No function here copies its arrays or holds the GIL for long."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from typing_extensions import Buffer
+
+_Array = npt.NDArray[Any]
+
+class Tables:
+    """Quantised CDFs, checked and laid out for coding. Immutable; share it between threads.
+
+    frequencies: uint16 (num_frequencies,), table after table, each summing to 2^precision, the last of each for escapes.
+    lengths: int32 (num_tables,), frequencies per table, at least 2. offsets: int32 (num_tables,), the first symbol.
+    precision: 10..15. Raises ValueError or TypeError naming the argument, the table and the fault.
+    """
+
+    def __init__(self, frequencies: _Array, lengths: _Array, offsets: _Array, precision: int) -> None: ...
+    @property
+    def num_tables(self) -> int: ...
+    @property
+    def precision(self) -> int: ...
+    @property
+    def num_bytes(self) -> int:
+        """Memory of the tables and their look-up."""
+
+class Decoder:
+    """Reads one stream in any number of calls, in the order of encoding. One thread at a time."""
+
+    def __init__(self, data: Buffer, tables: Tables) -> None:
+        """Raises BitstreamError where the header is damaged."""
+
+    def decode(self, indexes: _Array) -> npt.NDArray[np.int32]:
+        """indexes: uint8 or uint16 (n,) -> symbols int32 (n,). Raises BitstreamError, and then always."""
+
+    def finish(self) -> None:
+        """Raises BitstreamError unless the stream ends exactly here."""
+
+    @property
+    def position(self) -> int:
+        """Symbols decoded so far."""
+
+def encode(symbols: _Array, indexes: _Array, tables: Tables) -> bytes:
+    """symbols: int16 or int32 (n,), indexes: uint8 or uint16 (n,) -> one stream.
+
+    >>> stream = encode(symbols, indexes, tables)
+    >>> Decoder(stream, tables).decode(indexes)
+    """
+
+def bits(symbols: _Array, indexes: _Array, tables: Tables) -> float:
+    """What the symbols cost in bits, escapes included; a stream adds about 5 bytes, and 5 bits a lane."""
+
+def crc32c(data: Buffer, value: int = 0) -> int:
+    """CRC-32C of the bytes, continued from `value`."""
+
+def simd() -> str:
+    """"scalar", "avx2" or "avx512": what runs here. The environment variable BASIC_SIMD forces one."""

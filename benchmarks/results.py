@@ -1,0 +1,216 @@
+"""What a run measured: flat rows, one class per table, the same in memory, JSON and CSV.
+
+What a newcomer gets wrong: `latency_*` is wall time and feels every other process of the machine, `cpu_*` is the
+time that this process' threads were computing. On a shared machine compare `cpu_*`; with more than one thread it adds
+up all of them. A row names its engine, so that rows of several engines live in one table.
+"""
+
+import csv
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from ..runtime.errors import BasicError
+
+REPORT_FORMAT = "basic-bench"
+REPORT_VERSION = 1
+
+
+class BenchError(BasicError):
+    """A benchmark was asked for something it cannot measure."""
+
+
+@dataclass(frozen=True, slots=True)
+class Latency:
+    """Percentiles over `num_samples` calls after warm-up: p50, p90, p99 of wall time, p50 of CPU time, mean wall."""
+
+    num_samples: int
+    latency_p50_ms: float
+    latency_p90_ms: float
+    latency_p99_ms: float
+    latency_mean_ms: float
+    cpu_p50_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class PartRow:
+    """One network part of one level, per image; `traffic_bytes` is None where the onnx package is not installed."""
+
+    engine: str
+    level: int
+    part: str
+    kmacs_per_pixel: float
+    num_macs: int
+    num_parameters: int
+    traffic_bytes: int | None
+    num_samples: int
+    latency_p50_ms: float
+    latency_p90_ms: float
+    latency_p99_ms: float
+    cpu_p50_ms: float
+    peak_memory_mib: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class LevelRow:
+    """A whole `encode` (image to file) or `decode` (file to image) of one level.
+
+    network_ms, coder_ms and glue_ms are medians of wall time; glue is what is neither: padding, rounding, packing,
+    header, checksums, conversion from and to Pillow. images_per_s is 1 / mean latency, one image at a time.
+    """
+
+    engine: str
+    level: int
+    task: str
+    kmacs_per_pixel: float
+    num_parameters: int
+    num_groups: int
+    bpp: float
+    num_samples: int
+    latency_p50_ms: float
+    latency_p90_ms: float
+    latency_p99_ms: float
+    cpu_p50_ms: float
+    network_ms: float
+    coder_ms: float
+    glue_ms: float
+    images_per_s: float
+    peak_memory_mib: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class QualityRow:
+    """Means over images: bpp of whole files, PSNR over RGB, MS-SSIM (None: an image is too small for it)."""
+
+    engine: str
+    level: int
+    quality: int
+    num_images: int
+    bpp: float
+    psnr_db: float
+    ms_ssim: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class PeerRow:
+    """Another codec at one setting; rates are None where its weights are random."""
+
+    peer: str
+    setting: str
+    num_images: int
+    bpp: float | None
+    psnr_db: float | None
+    ms_ssim: float | None
+    encode_p50_ms: float
+    decode_p50_ms: float
+    encode_cpu_p50_ms: float
+    decode_cpu_p50_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class BdRow:
+    """BD-rate of a level against a reference: negative is smaller files; None with a reason in `note`."""
+
+    engine: str
+    level: int
+    reference: str
+    bd_rate_percent: float | None
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class FitRow:
+    """latency = call + macs * MACs + bytes * traffic over all parts of an engine, with one standard error each.
+
+    Least squares on relative errors, no negative coefficient. The errors of the prediction are for single parts and
+    for the whole network of a level (encode and decode), where errors of the parts partly cancel.
+    """
+
+    engine: str
+    model: str
+    num_points: int
+    call_ms: float
+    call_error_ms: float
+    macs_ms_per_gmac: float
+    macs_error_ms_per_gmac: float
+    bytes_ms_per_mib: float | None
+    bytes_error_ms_per_mib: float | None
+    part_mean_error_percent: float
+    part_max_error_percent: float
+    level_mean_error_percent: float
+    level_max_error_percent: float
+
+
+@dataclass(frozen=True, slots=True)
+class ShareRow:
+    """Where the time of one task goes by the fit: MACs, memory traffic, calls, what the fit misses, coder, glue."""
+
+    engine: str
+    level: int
+    task: str
+    macs_ms: float
+    bytes_ms: float
+    calls_ms: float
+    unexplained_ms: float
+    coder_ms: float
+    glue_ms: float
+
+
+@dataclass(frozen=True, slots=True)
+class SpeedupRow:
+    """How many times less time than a peer, in the same run."""
+
+    engine: str
+    level: int
+    task: str
+    peer: str
+    cpu_times_faster: float
+    wall_times_faster: float
+
+
+Row = PartRow | LevelRow | QualityRow | PeerRow | BdRow | FitRow | ShareRow | SpeedupRow
+
+
+@dataclass(slots=True)
+class Report:
+    """Everything one run measured, with its circumstances."""
+
+    circumstances: dict[str, Any]
+    parts: list[PartRow] = field(default_factory=list)
+    levels: list[LevelRow] = field(default_factory=list)
+    qualities: list[QualityRow] = field(default_factory=list)
+    bd_rates: list[BdRow] = field(default_factory=list)
+    peers: list[PeerRow] = field(default_factory=list)
+    fits: list[FitRow] = field(default_factory=list)
+    shares: list[ShareRow] = field(default_factory=list)
+    speedups: list[SpeedupRow] = field(default_factory=list)
+
+    def tables(self) -> dict[str, Sequence[Row]]:
+        """Table name -> its rows, empty tables left out."""
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "circumstances"}
+        return {name: rows for name, rows in named.items() if rows}
+
+    def to_json(self) -> str:
+        """One JSON object: format, version, circumstances and a list of flat objects per table."""
+        head = {"format": REPORT_FORMAT, "format_version": REPORT_VERSION, "circumstances": self.circumstances}
+        rows = {name: [_rounded(asdict(row)) for row in rows] for name, rows in self.tables().items()}
+        return json.dumps(head | rows, indent=1, allow_nan=False) + "\n"
+
+    def write_csv(self, folder: Path) -> list[Path]:
+        """One `<table>.csv` per table that has rows; returns the paths."""
+        paths = []
+        for name, rows in self.tables().items():
+            path = folder / f"{name}.csv"
+            with path.open("w", newline="", encoding="utf-8") as file:
+                writer = csv.DictWriter(file, [f.name for f in fields(rows[0])])
+                writer.writeheader()
+                writer.writerows(_rounded(asdict(row)) for row in rows)
+            paths.append(path)
+        return paths
+
+
+def _rounded(row: dict[str, Any]) -> dict[str, Any]:
+    """Six significant digits: more than any clock here resolves, and files that can be read."""
+    return {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in row.items()}

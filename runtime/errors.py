@@ -23,3 +23,7 @@ class EngineError(BasicError):
 
 class ImageError(BasicError):
     """An image cannot be read, has an unsupported type, or exceeds a limit."""
+
+
+class ImageWarning(UserWarning):
+    """Something of an image is not kept: depth beyond 8 bits, later frames, a profile that no longer fits."""

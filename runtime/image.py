@@ -1,0 +1,257 @@
+"""Any Pillow image or numpy array <-> planes of 8 bits <-> network input and output.
+
+What a newcomer gets wrong: planes are (channels, height, width), not Pillow's interleaved pixels: every pass below then
+runs along contiguous rows. Alpha is not a channel of the codec; it travels beside the planes, lossless (alpha.py).
+"""
+
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image, ImageOps
+
+from .errors import EngineError, ImageError, ImageWarning
+from .tiles import Box
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+ImageLike = Image.Image | NDArray[Any] | str | os.PathLike[str]
+
+_ORIENTATION = 0x0112
+_CACHED_FLOATS = 1 << 17
+_VIA = {
+    "1": "L", "P": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB",
+    "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB", "LAB": "RGB",
+}  # fmt: skip
+_OTHER_COLOURS = ("CMYK", "YCbCr", "HSV", "LAB")
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """An image as the codec sees it: planes uint8 (1 or 3, H, W), alpha uint8 (H, W) or None, ICC profile or None."""
+
+    planes: Bytes
+    alpha: Bytes | None = None
+    icc: bytes | None = None
+
+    @property
+    def grey(self) -> bool:
+        return len(self.planes) == 1
+
+    @property
+    def height(self) -> int:
+        return int(self.planes.shape[1])
+
+    @property
+    def width(self) -> int:
+        return int(self.planes.shape[2])
+
+
+def from_any(image: ImageLike, max_pixels: int) -> Picture:
+    """A Pillow image of any mode, a numpy array or the path of an image file, as planes.
+
+    Arrays are (H, W) or (H, W, 1..4) for grey, grey + alpha, RGB, RGBA; uint8, bool, uint16 (reduced to 8 bits with a
+    warning) or floats in 0..1. EXIF orientation is applied, the first frame of an animation is taken.
+
+    Raises:
+        ImageError: it cannot be read, its type is not supported, or it has more than `max_pixels`.
+    """
+    if isinstance(image, np.ndarray):
+        return _from_array(image, max_pixels)
+    if isinstance(image, Image.Image):
+        return _from_pillow(image, max_pixels, "image")
+    if not isinstance(image, str | os.PathLike):
+        raise ImageError(f"image: expected a Pillow image, a numpy array or a path, got {type(image).__name__}")
+    name = os.fspath(image)
+    with _reading(name), Image.open(image) as opened:
+        return _from_pillow(opened, max_pixels, name)
+
+
+def to_pillow(picture: Picture) -> Image.Image:
+    """The picture as a Pillow image of mode L, LA, RGB or RGBA; the ICC profile is in `info["icc_profile"]`."""
+    size = (picture.width, picture.height)
+    bands = [*picture.planes, *([] if picture.alpha is None else [picture.alpha])]
+    images = [Image.frombuffer("L", size, band, "raw", "L", 0, 1) for band in bands]
+    mode = ("L" if picture.grey else "RGB") + ("" if picture.alpha is None else "A")
+    image = Image.merge(mode, images)
+    if picture.icc is not None:
+        image.info["icc_profile"] = picture.icc
+    return image
+
+
+def fill(x: Floats, planes: Bytes, box: Box) -> None:
+    """Write the pixels of `box` into x (3, box.height, box.width) as 0..1, repeating the image's last row and column.
+
+    `box` may reach beyond the image to the right and below, by less than its own size.
+    """
+    inside = box.clipped(*planes.shape[1:])
+    height, width = inside.height, inside.width
+    np.multiply(planes[:, *inside.slices], np.float32(1 / 255), out=x[: len(planes), :height, :width])
+    x[: len(planes), :height, width:] = x[: len(planes), :height, width - 1 : width]
+    x[: len(planes), height:] = x[: len(planes), height - 1 : height]
+    if len(planes) == 1:
+        x[1:] = x[0]
+
+
+def store(x_hat: Floats, planes: Bytes, box: Box) -> None:
+    """Round x_hat (3, h, w) in 0..1 to 8 bits, half up, into `box` of the planes, as far as the image reaches.
+
+    Works in runs of rows that stay in the cache; x_hat starts at the corner of `box`.
+
+    Raises:
+        EngineError: x_hat has values that are not numbers.
+    """
+    inside = box.clipped(*planes.shape[1:])
+    target = planes[:, *inside.slices]
+    num_rows = max(1, _CACHED_FLOATS // (3 * inside.width))
+    scratch = np.empty((len(planes), num_rows, inside.width), np.float32)
+    with _numbers_only():
+        for top in range(0, inside.height, num_rows):
+            source = x_hat[:, top : top + num_rows, : inside.width][:, : inside.height - top]
+            run = scratch[:, : source.shape[1]]
+            if len(planes) == 1:
+                np.sum(source, axis=0, out=run[0])
+                np.multiply(run, np.float32(85), out=run)
+            else:
+                np.multiply(source, np.float32(255), out=run)
+            np.add(run, np.float32(0.5), out=run)
+            np.copyto(target[:, top : top + num_rows], run, casting="unsafe")
+
+
+@contextmanager
+def _numbers_only() -> Iterator[None]:
+    try:
+        with np.errstate(invalid="raise"):
+            yield
+    except FloatingPointError as error:
+        raise EngineError("synthesis gave values that are not numbers; the file or the bundle is damaged") from error
+
+
+@contextmanager
+def _reading(name: str) -> Iterator[None]:
+    """Pillow's decoders raise half a dozen types on damaged files; all become ImageError."""
+    try:
+        yield
+    except ImageError:
+        raise
+    except Image.DecompressionBombError as error:
+        raise ImageError(f"{name}: {error}; raise PIL.Image.MAX_IMAGE_PIXELS too if you trust the file") from error
+    except (OSError, SyntaxError, ValueError, TypeError, EOFError, ArithmeticError, LookupError) as error:
+        raise ImageError(f"{name}: cannot be read as an image: {error or type(error).__name__}") from error
+
+
+def _check_size(name: str, width: int, height: int, max_pixels: int) -> None:
+    if not (width and height):
+        raise ImageError(f"{name} of {width}x{height}: expected at least 1x1")
+    if width * height > max_pixels:
+        raise ImageError(
+            f"{name} of {width}x{height}: at most {max_pixels} pixels are allowed; raise max_pixels if you trust it"
+        )
+
+
+def _from_pillow(image: Image.Image, max_pixels: int, name: str) -> Picture:
+    _check_size(name, *image.size, max_pixels)
+    with _reading(name):
+        if getattr(image, "is_animated", False):
+            _warn("image has several frames: only one is kept, the first unless another was chosen with seek()")
+        deep = any(";16" in str(tile) for tile in getattr(image, "tile", ()))
+        image.load()
+        if deep and not image.mode.startswith("I"):
+            _warn("image has 16 bits a channel: reduced to 8")
+        if _orientation(image) in range(2, 9):
+            image = ImageOps.exif_transpose(image)
+        icc = image.info.get("icc_profile") or None
+        if icc and image.mode in _OTHER_COLOURS:
+            _warn(f"image of mode {image.mode} becomes RGB: its ICC profile no longer fits and is dropped")
+            icc = None
+        return _from_bands(_simplify(image), icc)
+
+
+def _orientation(image: Image.Image) -> int:
+    try:
+        value = image.getexif().get(_ORIENTATION, 1)
+    except Exception as error:  # broken EXIF raises anything, and costs nothing but the orientation
+        _warn(f"image has EXIF data that cannot be read, its orientation is not applied: {error}")
+        return 1
+    return value if isinstance(value, int) else 1
+
+
+def _simplify(image: Image.Image) -> Image.Image:
+    """To mode L, LA, RGB or RGBA."""
+    mode = image.mode
+    if mode.startswith("I") or mode == "F":
+        return Image.fromarray(_reduce_grey(image))
+    if mode == "LAB":
+        from PIL import ImageCms
+
+        lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
+        return ImageCms.applyTransform(image, ImageCms.buildTransform(lab, srgb, "LAB", "RGB")) or image
+    if mode in ("L", "RGB", "P", "1") and image.has_transparency_data:
+        with_alpha = image.convert("RGBA")
+        return with_alpha.convert("LA") if mode in ("L", "1") else with_alpha
+    if mode in ("L", "LA", "RGB", "RGBA"):
+        return image
+    if mode not in _VIA:
+        raise ImageError(f"image of mode {mode}: not supported; convert it to L, LA, RGB or RGBA")
+    return image.convert(_VIA[mode])
+
+
+def _from_bands(image: Image.Image, icc: bytes | None) -> Picture:
+    num_bands = len(image.getbands())
+    num_planes = 1 if num_bands < 3 else 3
+    planes = np.empty((num_planes, image.height, image.width), np.uint8)
+    for band in range(num_planes):
+        planes[band] = np.asarray(image.getchannel(band))
+    alpha = np.asarray(image.getchannel("A")) if num_bands > num_planes else None
+    return Picture(planes, alpha, icc)
+
+
+def _reduce_grey(image: Image.Image) -> Bytes:
+    """Modes I, I;16* and F to 8 bits: I counts as 16 bits, F as 0..255."""
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    if image.mode == "F":
+        if not np.isfinite([low, high]).all():
+            raise ImageError("image of mode F: expected numbers in 0..255, got NaN or infinity")
+        _warn("image of mode F: rounded to 8 bits, clipped to 0..255")
+        return np.rint(values.clip(0, 255)).astype(np.uint8)
+    if low < 0 or high > 65535:
+        raise ImageError(f"image of mode {image.mode}: expected 16-bit values 0..65535, got {low}..{high}")
+    return _reduce_16(values)
+
+
+def _reduce_16(values: NDArray[Any]) -> Bytes:
+    """round(v * 255 / 65535): exact for 8-bit values that were widened by repetition."""
+    _warn("image has 16 bits a channel: reduced to 8")
+    wide: NDArray[np.uint32] = values.astype(np.uint32)
+    return ((wide + np.uint32(128)) // np.uint32(257)).astype(np.uint8)
+
+
+def _from_array(array: NDArray[Any], max_pixels: int) -> Picture:
+    if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
+        raise ImageError(f"array of shape {array.shape}: expected (H, W) or (H, W, 1..4), channels last")
+    _check_size("array", array.shape[1], array.shape[0], max_pixels)
+    if array.dtype == np.uint16:
+        array = _reduce_16(array)
+    elif array.dtype == np.bool_:
+        array = array.astype(np.uint8) * np.uint8(255)
+    elif array.dtype.kind == "f":
+        low, high = array.min(), array.max()
+        if not (low >= 0 and high <= 1):
+            raise ImageError(f"array of {array.dtype}: expected values in 0..1, got {low}..{high}; divide by 255?")
+        array = (array * array.dtype.type(255) + array.dtype.type(0.5)).astype(np.uint8)
+    elif array.dtype != np.uint8:
+        raise ImageError(f"array of {array.dtype}: expected uint8, uint16, bool or floats in 0..1")
+    bands = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
+    num_planes = 1 if len(bands) < 3 else 3
+    alpha = np.ascontiguousarray(bands[num_planes]) if len(bands) > num_planes else None
+    return Picture(np.ascontiguousarray(bands[:num_planes]), alpha)
+
+
+def _warn(message: str) -> None:
+    warnings.warn(message, ImageWarning, stacklevel=5)

@@ -1,0 +1,98 @@
+"""Tiles and windows: how a large image is cut, for coding and for the networks.
+
+What a newcomer gets wrong: tiles and windows are two different cuts. A *tile* is what the entropy coder codes by
+itself; tiles never overlap, and where they lie is part of the bitstream (BITSTREAM.md). A *window* is what a transform
+sees at once to keep memory bounded; windows overlap by the transform's receptive field, so the result does not depend
+on them, and every reader chooses its own.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+UNIT = 64
+"""Pixels: images are padded to a multiple of this, tiles start and end on one (the hyper-latent's stride)."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Box:
+    """Rows top..bottom and columns left..right, ends excluded, in whatever unit the caller counts."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
+
+    @property
+    def height(self) -> int:
+        return self.bottom - self.top
+
+    @property
+    def width(self) -> int:
+        return self.right - self.left
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """To index the last two axes of an array."""
+        return slice(self.top, self.bottom), slice(self.left, self.right)
+
+    def scaled(self, times: int, over: int = 1) -> "Box":
+        """Every edge times `times` / `over`; exact for the multiples of UNIT that it is used on."""
+        return Box(*(edge * times // over for edge in (self.top, self.left, self.bottom, self.right)))
+
+    def grown(self, margin: int, height: int, width: int) -> "Box":
+        """Larger by `margin` on every side, clipped to an area of (height, width)."""
+        top, left = max(0, self.top - margin), max(0, self.left - margin)
+        return Box(top, left, min(height, self.bottom + margin), min(width, self.right + margin))
+
+    def within(self, outer: "Box") -> "Box":
+        """The same box, counted from the corner of `outer`."""
+        return Box(self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left)
+
+    def clipped(self, height: int, width: int) -> "Box":
+        """The part inside an area of (height, width)."""
+        return self.grown(0, height, width)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A transform reads `outer` and its result is kept inside `inner`; both in pixels of the padded image."""
+
+    inner: Box
+    outer: Box
+
+
+def padded(length: int) -> int:
+    """A side in pixels, rounded up to a multiple of UNIT."""
+    return -(-length // UNIT) * UNIT
+
+
+def split(length: int, most: int) -> list[int]:
+    """Edges that cut a padded side into the fewest runs of at most `most`, balanced, all multiples of UNIT.
+
+    Runs differ by at most one UNIT, longer ones first: split(1088, 1024) == [0, 576, 1088].
+    """
+    units, most_units = length // UNIT, most // UNIT
+    count = -(-units // most_units)
+    size, longer = divmod(units, count)
+    return [UNIT * (i * size + min(i, longer)) for i in range(count + 1)]
+
+
+def num_tiles(height: int, width: int, tile_size: int) -> int:
+    """How many tiles `tiles` would give, without making them."""
+    rows, columns = (-(-padded(side) // tile_size) for side in (height, width))
+    return rows * columns
+
+
+def tiles(height: int, width: int, tile_size: int) -> Iterator[Box]:
+    """Tiles of an image in raster order, in pixels of the padded image; `tile_size` is a multiple of UNIT."""
+    rows, columns = split(padded(height), tile_size), split(padded(width), tile_size)
+    for top, bottom in pairwise(rows):
+        for left, right in pairwise(columns):
+            yield Box(top, left, bottom, right)
+
+
+def windows(height: int, width: int, size: int, margin: int) -> list[Window]:
+    """Windows of an image: inner boxes of at most `size`, grown by `margin` pixels and clipped at the padded border."""
+    bottom, right = padded(height), padded(width)
+    return [Window(inner, inner.grown(margin, bottom, right)) for inner in tiles(height, width, size)]

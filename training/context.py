@@ -1,0 +1,119 @@
+"""The entropy networks: h_s and the state-carrying context model, any-order over 32 nodes.
+
+What a newcomer gets wrong: the state is never recomputed. hyper makes S_0 from z_hat; the head reads S_g and gives means
+and scale indexes of group g; once the group is decoded, S_{g+1} = S_g + W_g clamp(depthwise(round(y_hat of group g))).
+So each latent is read once whatever the number of groups, and a group's cost does not depend on the others.
+
+Only 1x1 and depthwise convolutions, additions and clamps: the form that an exact integer network can take later.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..runtime.groups import NUM_NODES, NUM_PHASES, NUM_SLICES, Plan
+from .layers import Depthwise, Pointwise, Upsample, round_through
+from .nodes import Architecture, Widths
+
+CLAMP = 8.0  # activations live in 0..8, states are read in -8..8: the range that 8-bit activations will cover
+LATENT_CLAMP = 127.0  # y_hat enters as its nearest integer, clamped to +-127
+OUTPUT_SCALE = 8.0  # the head's last layer works in eighths (means) and in scale indexes
+
+
+def rectify(x: Tensor) -> Tensor:
+    """Clamped ReLU, 0..8."""
+    return x.clamp(0.0, CLAMP)
+
+
+def pack(y: Tensor) -> Tensor:
+    """Latent (B, M, h, w) -> packed latent (B, 4M, h/2, w/2), phase-major (see runtime/groups.py)."""
+    b, m, h, w = y.shape
+    y = y.reshape(b, m, h // 2, 2, w // 2, 2).permute(0, 3, 5, 1, 2, 4)
+    return y.reshape(b, NUM_PHASES * m, h // 2, w // 2)
+
+
+def unpack(packed: Tensor) -> Tensor:
+    """The inverse of `pack`."""
+    b, m4, h, w = packed.shape
+    y = packed.reshape(b, 2, 2, m4 // NUM_PHASES, h, w).permute(0, 3, 4, 1, 5, 2)
+    return y.reshape(b, m4 // NUM_PHASES, 2 * h, 2 * w)
+
+
+class Hyper(nn.Module):
+    """h_s: z_hat (B, C, h/64, w/64), integers -> S_0 (B, S, h/32, w/32)."""
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        self.spread = Pointwise(arch.hyper_channels, arch.hyper_spread)
+        self.depthwise = Depthwise(arch.hyper_spread)
+        self.up = Upsample(arch.hyper_spread, arch.state, 2)
+
+    def forward(self, z_hat: Tensor, widths: Widths) -> Tensor:
+        h = rectify(self.spread(z_hat.clamp(-LATENT_CLAMP, LATENT_CLAMP), widths["h_s.inner"]))
+        state: Tensor = self.up(rectify(self.depthwise(h)), widths["context.state"])
+        return state.float()
+
+
+class Context(nn.Module):
+    """The head and the state's update, shared by all groups; weights of the last and first layer are per node."""
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        packed = NUM_PHASES * arch.latent_channels
+        self.node_channels = arch.latent_channels // NUM_SLICES
+        self.first = Pointwise(arch.state, arch.context_inner)
+        self.depthwise = Depthwise(arch.context_inner)
+        self.second = Pointwise(arch.context_inner, arch.context_inner)
+        self.mean = Pointwise(arch.context_inner, packed, 0.1)
+        self.scale = Pointwise(arch.context_inner, packed, 0.1)
+        nn.init.constant_(self.scale.bias, 24.0 / OUTPUT_SCALE)
+        self.read = Depthwise(packed)
+        self.read.weight.data.mul_(0.3)
+        self.write = nn.Parameter(torch.randn(arch.state, packed) * (0.5 / packed**0.5))
+        self.write_bias = nn.Parameter(torch.zeros(NUM_NODES, arch.state))
+
+    def head(self, states: Tensor, inner: int) -> Tensor:
+        """States (B, S, h, w) -> features (B, K, h, w) from which every group's outputs are one 1x1 away."""
+        h = rectify(self.first(states.clamp(-CLAMP, CLAMP), inner))
+        return rectify(self.second(rectify(self.depthwise(h)), inner))
+
+    def outputs(self, features: Tensor, group: tuple[int, ...]) -> tuple[Tensor, Tensor]:
+        """Features -> means and (real-valued) scale indexes of a group's nodes, each (B, n, h, w), float32."""
+        channels = self.channels(group, features.device)
+        k = features.shape[1]
+        with torch.autocast(features.device.type, enabled=False):
+            weight = torch.cat([self.mean.weight[channels, :k], self.scale.weight[channels, :k]])
+            bias = torch.cat([self.mean.bias[channels], self.scale.bias[channels]])
+            means, scales = F.conv2d(features.float(), weight[:, :, None, None], bias).chunk(2, dim=1)
+        return means, scales * OUTPUT_SCALE
+
+    def update(self, y_hat: Tensor, group: tuple[int, ...], state: int) -> Tensor:
+        """What a decoded group (B, n, h, w) adds to the state, (B, S, h, w)."""
+        channels = self.channels(group, y_hat.device)
+        y_hat = round_through(y_hat).clamp(-LATENT_CLAMP, LATENT_CLAMP)
+        weight, bias = self.read.weight[channels], self.read.bias[channels]
+        read = F.conv2d(y_hat, weight, bias, padding=1, groups=len(channels)).clamp(-CLAMP, CLAMP)
+        bias = self.write_bias[list(group), :state].sum(0)
+        return F.conv2d(read, self.write[:state, channels, None, None], bias).float()
+
+    def forward(self, state: Tensor, packed: Tensor, plan: Plan, widths: Widths) -> tuple[Tensor, Tensor, Tensor]:
+        """S_0 (B, S, h, w) and the packed latent before rounding (B, 4M, h, w) -> means (eighths as real numbers),
+        scale indexes (real) and y_hat = round(y - mean) + mean, each (B, 4M, h, w), group after group as decoding goes.
+        """
+        found: list[tuple[Tensor, Tensor, Tensor]] = []
+        for step, group in enumerate(plan):
+            means, indexes = self.outputs(self.head(state, widths["context.inner"]), group)
+            means = round_through(means * OUTPUT_SCALE) / OUTPUT_SCALE
+            y_hat = round_through(packed[:, self.channels(group, packed.device)] - means) + means
+            found.append((means, indexes, y_hat))
+            if step + 1 < len(plan):
+                state = state + self.update(y_hat, group, state.shape[1])
+        order = torch.cat([self.channels(group, packed.device) for group in plan])
+        back = torch.argsort(order)
+        means, indexes, y_hat = (torch.cat(list(part), dim=1)[:, back] for part in zip(*found, strict=True))
+        return means, indexes, y_hat
+
+    def channels(self, group: tuple[int, ...], device: torch.device) -> Tensor:
+        """Packed channel numbers of a group, in coding order (runtime.groups.group_channels as a tensor)."""
+        nodes = torch.tensor(group, device=device)
+        return (nodes[:, None] * self.node_channels + torch.arange(self.node_channels, device=device)).reshape(-1)

@@ -1,0 +1,108 @@
+"""Photographs to crops: a folder of images or a tar of crops, decoded once and held as 8-bit RGB in memory.
+
+What a newcomer gets wrong: a batch is a pure function of (seed, step). That is what makes a resumed run equal to one that
+was never stopped, with no state of a data loader to save.
+"""
+
+import io
+import sys
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
+from torch import Tensor
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
+MEMORY_LIMIT_BYTES = 8 << 30
+
+Pixels = NDArray[np.uint8]
+
+
+class Photographs:
+    """All usable images of a source, each (H, W, 3) uint8 with both sides at least `crop_size`."""
+
+    def __init__(self, source: str | Path, crop_size: int = 256, limit: int | None = None) -> None:
+        self.crop_size = crop_size
+        self.images: list[Pixels] = []
+        num_bytes = num_small = 0
+        for name, opened in _open_images(Path(source)):
+            pixels = np.asarray(opened.convert("RGB"))
+            if min(pixels.shape[:2]) < crop_size:
+                num_small += 1
+                continue
+            num_bytes += pixels.nbytes
+            if num_bytes > MEMORY_LIMIT_BYTES:
+                raise ValueError(
+                    f"{source}: more than {MEMORY_LIMIT_BYTES >> 30} GiB of pixels by {name}; "
+                    "reduce the photographs or cut them into a tar of crops"
+                )
+            self.images.append(pixels)
+            if limit is not None and len(self.images) >= limit:
+                break
+        if not self.images:
+            raise ValueError(
+                f"{source}: expected photographs of at least {crop_size}x{crop_size} pixels, found none ({num_small} smaller)"
+            )
+        # An image is drawn in proportion to its pixels, so that every region is seen equally often.
+        areas = np.array([image.shape[0] * image.shape[1] for image in self.images], np.float64)
+        self.cumulative = np.cumsum(areas / areas.sum())
+
+    def batch(self, seed: int, step: int, batch_size: int, crop_size: int | None = None) -> Tensor:
+        """Crops (B, 3, crop, crop) float32 in 0..1, channels_last: random place, flip and transposition."""
+        rng = np.random.default_rng((seed, step))
+        size = crop_size or self.crop_size
+        return to_tensor(np.stack([self._crop(rng, size) for _ in range(batch_size)]))
+
+    def _crop(self, rng: np.random.Generator, size: int) -> Pixels:
+        image = self.images[min(int(np.searchsorted(self.cumulative, rng.random())), len(self.images) - 1)]
+        top = int(rng.integers(image.shape[0] - size + 1))
+        left = int(rng.integers(image.shape[1] - size + 1))
+        crop = image[top : top + size, left : left + size]
+        if rng.random() < 0.5:
+            crop = crop[:, ::-1]
+        if rng.random() < 0.25:
+            crop = crop.transpose(1, 0, 2)
+        return crop
+
+    def center_crops(self, count: int, size: int) -> Tensor:
+        """The centres of the first `count` images, for choosing between candidates on equal terms."""
+        found = []
+        for image in self.images[:count]:
+            top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
+            found.append(image[top : top + size, left : left + size])
+        return to_tensor(np.stack(found))
+
+
+def to_tensor(pixels: Pixels) -> Tensor:
+    """(B, H, W, 3) uint8 -> (B, 3, H, W) float32 in 0..1, channels_last."""
+    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div_(255.0)
+
+
+def _open_images(source: Path) -> Iterator[tuple[str, Image.Image]]:
+    if source.is_dir():
+        for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES):
+            yield from _open_one(path.name, path.read_bytes())
+    elif source.is_file() and tarfile.is_tarfile(source):
+        with tarfile.open(source) as tar:
+            for member in tar:
+                if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
+                    stream = tar.extractfile(member)
+                    assert stream is not None  # a regular file always has one
+                    yield from _open_one(member.name, stream.read())
+    else:
+        raise ValueError(f"{source}: expected a folder of photographs or a tar of crops, found neither")
+
+
+def _open_one(name: str, data: bytes) -> Iterator[tuple[str, Image.Image]]:
+    """The image, or nothing with a line on stderr where it is damaged: one bad file must not end a long run."""
+    try:
+        image = Image.open(io.BytesIO(data))
+        image.load()
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
+        print(f"left out {name}: {error}", file=sys.stderr)
+        return
+    yield name, image

@@ -1,0 +1,88 @@
+"""What a training step trains: widths, group plan and qualities, drawn anew at every step.
+
+Analysis, entropy and synthesis are drawn independently of each other, so that a file coded by one level's encoder decodes
+with any level's synthesis. Per part: the full model, the lightest, a point of the default line between them, or every node
+on its own. Plans: a hand-made one, or a random ordered partition of the 32 nodes (any-order training).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..runtime.groups import (
+    NUM_NODES,
+    Plan,
+    channel_wise,
+    channel_wise_checkerboard,
+    default_plan,
+    make_plan,
+    raster,
+)
+from .model import NUM_QUALITIES
+from .nodes import Architecture
+
+PARTS = ("analysis", "entropy", "synthesis")
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Probabilities per part of a step: full, lightest, on the line; what is left draws every node on its own."""
+
+    full: float = 0.4
+    lightest: float = 0.15
+    line: float = 0.25
+    random_plan: float = 0.5
+
+    @classmethod
+    def warm(cls) -> "Mix":
+        """The full model only: the bulk of the steps before slimming."""
+        return cls(1.0, 0.0, 0.0)
+
+
+@dataclass(frozen=True)
+class Draw:
+    widths: dict[str, int]
+    plan: Plan
+    quality: Tensor  # (B,), real numbers in 0..63
+
+
+def draw(arch: Architecture, mix: Mix, seed: int, step: int, batch_size: int) -> Draw:
+    """The configuration of one step, a pure function of (seed, step)."""
+    rng = np.random.default_rng((seed, step, 1))
+    widths: dict[str, int] = {}
+    for part in PARTS:
+        widths |= _draw_part(arch, part, mix, rng)
+    # Stratified: the batch covers the range of rates evenly at every step.
+    quality = (rng.permutation(batch_size) + rng.random(batch_size)) / batch_size * (NUM_QUALITIES - 1)
+    return Draw(widths, _draw_plan(mix, rng), torch.from_numpy(quality).float())
+
+
+def _draw_part(arch: Architecture, part: str, mix: Mix, rng: np.random.Generator) -> dict[str, int]:
+    nodes = [node for node in arch.nodes if node.part == part]
+    kind = rng.random()
+    if kind < mix.full:
+        return {node.name: node.full for node in nodes}
+    if kind < mix.full + mix.lightest:
+        return {node.name: node.lightest for node in nodes}
+    if kind < mix.full + mix.lightest + mix.line:
+        line = arch.between(float(rng.random()))
+        return {node.name: line[node.name] for node in nodes}
+    return {node.name: int(rng.choice(node.choices)) for node in nodes}
+
+
+def _draw_plan(mix: Mix, rng: np.random.Generator) -> Plan:
+    if rng.random() < mix.random_plan:
+        count = int(rng.choice([2, 3, 4, 5, 6, 8]))
+        order = rng.permutation(NUM_NODES)
+        cuts = np.sort(rng.choice(np.arange(1, NUM_NODES), count - 1, replace=False))
+        return make_plan(part.tolist() for part in np.split(order, cuts))
+    kind = rng.random()
+    if kind < 0.7:
+        return default_plan(int(rng.choice([1, 2, 3, 4, 6, 8])))
+    if kind < 0.8:
+        return raster()
+    if kind < 0.9:
+        return channel_wise(int(rng.choice([2, 4, 8])))
+    return channel_wise_checkerboard(int(rng.choice([2, 4])))

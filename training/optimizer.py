@@ -1,0 +1,93 @@
+"""Muon for the matrices, Adam for the rest, in one optimizer with a state of plain tensors.
+
+Muon (Jordan et al. 2024) replaces a matrix's momentum by its nearest orthogonal matrix, found by five Newton-Schulz steps.
+torch.optim.Muon does so matrix by matrix, which costs 75 ms of a 300 ms step on two cores for these 80 small matrices;
+here equal shapes are stacked and orthogonalised together.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor, nn
+
+MOMENTUM = 0.95
+BETAS = (0.9, 0.99)
+EPS = 1e-8
+# Coefficients of the quintic iteration (Jordan et al. 2024): steep at zero, within 0.7 .. 1.2 after five steps.
+NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
+NUM_STEPS = 5
+# First and last layers and densities take Adam, as is usual with Muon.
+ADAM_PREFIXES = ("modulator", "z_density", "g_a.embed", "g_s.project", "context.mean", "context.scale", "context.write_bias")
+
+
+def orthogonalize(matrices: Tensor) -> Tensor:
+    """Nearly orthogonal matrices with the row and column spaces of `matrices` (n, rows, columns)."""
+    a, b, c = NEWTON_SCHULZ
+    wide = matrices.shape[-2] <= matrices.shape[-1]
+    x = matrices if wide else matrices.mT
+    x = (x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)).bfloat16()
+    for _ in range(NUM_STEPS):
+        gram = x @ x.mT
+        x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
+    return (x if wide else x.mT).float()
+
+
+class MuonAdam(torch.optim.Optimizer):
+    """`lr` is Muon's, in units of Adam's (its update has the same root mean square); `adam_lr` that of the rest."""
+
+    def __init__(self, named_parameters: Iterable[tuple[str, nn.Parameter]], lr: float, adam_lr: float) -> None:
+        matrices, others = [], []
+        for name, parameter in named_parameters:
+            muon = parameter.ndim == 2 and not name.startswith(ADAM_PREFIXES)
+            (matrices if muon else others).append(parameter)
+        groups = [{"params": matrices, "lr": lr, "muon": True}, {"params": others, "lr": adam_lr, "muon": False}]
+        super().__init__(groups, {})
+        for group in self.param_groups:
+            group["base_lr"] = group["lr"]
+        for parameter in matrices + others:  # made at once, so that a saved state always fits
+            self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+            if parameter in set(others):
+                self.state[parameter]["square"] = torch.zeros_like(parameter)
+        self.num_steps = 0
+
+    @torch.no_grad()
+    def step(self, closure: None = None) -> None:  # type: ignore[override]
+        """One update from the gradients; a parameter without one (a skipped layer) stays as it is."""
+        self.num_steps += 1
+        for group in self.param_groups:
+            parameters = [p for p in group["params"] if p.grad is not None]
+            if parameters and group["muon"]:
+                self._muon(parameters, group["lr"])
+            elif parameters:
+                self._adam(parameters, group["lr"])
+
+    def _muon(self, parameters: list[nn.Parameter], lr: float) -> None:
+        grads = [p.grad for p in parameters if p.grad is not None]
+        momenta = [self.state[p]["momentum"] for p in parameters]
+        torch._foreach_lerp_(momenta, grads, 1 - MOMENTUM)
+        ahead = torch._foreach_lerp(grads, momenta, MOMENTUM)  # Nesterov
+        by_shape: dict[torch.Size, list[int]] = defaultdict(list)
+        for i, parameter in enumerate(parameters):
+            by_shape[parameter.shape].append(i)
+        for shape, rows in by_shape.items():
+            updates = orthogonalize(torch.stack([ahead[i] for i in rows]))
+            scale = lr * 0.2 * max(shape) ** 0.5  # root mean square 0.2, about Adam's
+            torch._foreach_add_([parameters[i] for i in rows], list(updates.unbind()), alpha=-scale)
+
+    def _adam(self, parameters: list[nn.Parameter], lr: float) -> None:
+        grads = [p.grad for p in parameters if p.grad is not None]
+        momenta = [self.state[p]["momentum"] for p in parameters]
+        squares = [self.state[p]["square"] for p in parameters]
+        torch._foreach_lerp_(momenta, grads, 1 - BETAS[0])
+        torch._foreach_mul_(squares, BETAS[1])
+        torch._foreach_addcmul_(squares, grads, grads, 1 - BETAS[1])
+        correction1, correction2 = 1 - BETAS[0] ** self.num_steps, 1 - BETAS[1] ** self.num_steps
+        denominators = torch._foreach_sqrt(torch._foreach_div(squares, correction2))
+        torch._foreach_add_(denominators, EPS)
+        torch._foreach_addcdiv_(parameters, momenta, denominators, value=-lr / correction1)
+
+    def set_scale(self, scale: float) -> None:
+        """Multiply both base learning rates by the schedule's value."""
+        for group in self.param_groups:
+            group["lr"] = group["base_lr"] * scale

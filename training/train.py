@@ -1,0 +1,262 @@
+"""`basic-train`: photographs -> one slimmable checkpoint. Exact resume, warm restart, a clean stop on SIGTERM.
+
+What a newcomer gets wrong: everything random in a step (crops, widths, plan, qualities, noise) is a function of the seed
+and the step's number, so a resumed run is the run that was never stopped, bit for bit on the same machine.
+"""
+
+import argparse
+import json
+import signal
+import sys
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from .checkpoint import FORMAT_VERSION, load_checkpoint, load_tensors, save_checkpoint, save_tensors
+from .data import Photographs
+from .draw import Mix, draw
+from .loss import bits_per_pixel, mean_squared_error, rate_distortion_loss, warmup_stable_decay
+from .metrics import evaluate_levels, psnr_db
+from .model import Model
+from .optimizer import MuonAdam
+from .report import Progress
+
+EMA_DECAY = 0.998
+CLIP_NORM = 1.0
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run is made of; a resumed run keeps its own, save for the horizon (steps, decay) and the learning rate."""
+
+    data: str
+    steps: int
+    decay_steps: int
+    warmup_steps: int = 200
+    full_steps: int = 0  # so many steps of the full model alone come first
+    batch_size: int = 8
+    crop_size: int = 256
+    lr: float = 2e-3
+    adam_lr: float = 1e-3
+    metric: str = "mse"
+    seed: int = 0
+
+
+class Trainer:
+    """Model, moving average, optimizer and step number: everything that a state file holds."""
+
+    def __init__(self, settings: Settings, model: Model) -> None:
+        self.settings = settings
+        self.model = model
+        self.average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        self.optimizer = MuonAdam(model.named_parameters(), settings.lr, settings.adam_lr)
+        self.step = 0
+
+    def train_step(self, run: nn.Module, x: Tensor, fabric: Any) -> dict[str, float]:
+        """One update on crops x (B, 3, S, S); `run` is the model as Fabric wrapped it. Returns the step's numbers."""
+        s = self.settings
+        mix = Mix.warm() if self.step < s.full_steps else Mix()
+        drawn = draw(self.model.arch, mix, s.seed, self.step, len(x))
+        quality = drawn.quality.to(x.device)
+        torch.manual_seed((s.seed << 32) + self.step)
+        output = run(x, quality, drawn.widths, drawn.plan)
+        loss = rate_distortion_loss(output, x, quality, s.metric)
+        self.optimizer.zero_grad()
+        fabric.backward(loss)
+        nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
+        self.optimizer.set_scale(warmup_stable_decay(self.step, s.steps, s.warmup_steps, s.decay_steps))
+        self.optimizer.step()
+        self.step += 1
+        self._follow()
+        mse = mean_squared_error(output, x).detach()
+        return {
+            "loss": float(loss.detach()),
+            "bpp": float(bits_per_pixel(output).detach().mean()),
+            "psnr_db": float(psnr_db(mse).mean()),
+        }
+
+    @torch.no_grad()
+    def _follow(self) -> None:
+        """Move the average towards the weights; it starts as their running mean."""
+        rate = 1.0 - min(EMA_DECAY, self.step / (self.step + 10.0))
+        now = self.model.state_dict()
+        torch._foreach_lerp_(list(self.average.values()), [now[name] for name in self.average], rate)
+
+    def averaged(self) -> Model:
+        """A copy of the model with the averaged weights, in evaluation mode."""
+        model = Model(self.model.arch)
+        model.load_state_dict(self.average)
+        return model.to(next(self.model.parameters()).device).eval()
+
+    def save(self, folder: Path, training: dict[str, Any]) -> None:
+        """Write state.safetensors (resume) and checkpoint.safetensors (averaged weights, float16)."""
+        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"average.{name}": tensor for name, tensor in self.average.items()}
+        for parameter, state in self.optimizer.state.items():
+            tensors |= {f"{key}.{names[id(parameter)]}": tensor for key, tensor in state.items()}
+        config = {
+            "format": "basic-training-state",
+            "format_version": FORMAT_VERSION,
+            "step": self.step,
+            "optimizer_steps": self.optimizer.num_steps,
+            "settings": asdict(self.settings),
+            "architecture": asdict(self.model.arch),
+            "training": training,
+        }
+        save_tensors(folder / "state.safetensors", tensors, config)
+        save_checkpoint(folder / "checkpoint.safetensors", self.averaged(), training)
+
+    @torch.no_grad()
+    def load(self, path: Path) -> dict[str, Any]:
+        """Continue from a state file; returns the training record so far."""
+        tensors, config = load_tensors(path, "basic-training-state")
+        if config["architecture"] != asdict(self.model.arch):
+            raise ValueError(f"{path}: state of another architecture, {config['architecture']['name']}")
+        names = {id(parameter): name for name, parameter in self.model.named_parameters()}
+        for name, tensor in self.model.state_dict().items():
+            tensor.copy_(tensors[f"model.{name}"])
+            self.average[name].copy_(tensors[f"average.{name}"])
+        for parameter, state in self.optimizer.state.items():
+            for key, tensor in state.items():
+                tensor.copy_(tensors[f"{key}.{names[id(parameter)]}"])
+        self.step, self.optimizer.num_steps = config["step"], config["optimizer_steps"]
+        return dict(config["training"])
+
+
+class StopRequest:
+    """Turns SIGTERM and SIGINT into a flag that the loop reads between steps."""
+
+    def __init__(self) -> None:
+        self.asked = False
+        for name in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(name, self._ask)
+
+    def _ask(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+
+def make_fabric(devices: int, precision: str) -> Any:
+    """Lightning Fabric on the best accelerator here; several devices train data-parallel."""
+    from lightning.fabric import Fabric
+    from lightning.fabric.strategies import DDPStrategy
+
+    # A drawn step skips layers, so some parameters get no gradient.
+    strategy = DDPStrategy(find_unused_parameters=True) if devices > 1 else "auto"
+    fabric = Fabric(accelerator="auto", devices=devices, precision=precision, strategy=strategy)
+    fabric.launch()
+    return fabric
+
+
+def compile_blocks(model: Model) -> None:
+    """torch.compile for the residual blocks, their widths symbolic: one compilation serves every draw."""
+    for transform in (model.g_a, model.g_s):
+        for block in [*transform.blocks8, *transform.blocks16]:
+            block.compile(dynamic=True)
+
+
+def train(args: argparse.Namespace) -> int:
+    """Run the loop until the last step or a stop; always leaves a state and a checkpoint behind."""
+    folder = Path(args.output)
+    state = folder / "state.safetensors"
+    settings = _settings(args, state)
+    fabric = make_fabric(args.devices, args.precision)
+    photographs = Photographs(settings.data, settings.crop_size)
+    valid = Photographs(args.valid, settings.crop_size).center_crops(args.num_valid, settings.crop_size) if args.valid else None
+    torch.manual_seed(settings.seed)
+    model = load_checkpoint(args.init).model.train() if args.init else Model()
+    model = model.to(fabric.device, memory_format=torch.channels_last)
+    trainer = Trainer(settings, model)
+    record = trainer.load(state) if state.exists() else _first_record(args)
+    if args.compile == "on" or (args.compile == "auto" and fabric.device.type == "cuda"):
+        compile_blocks(model)
+    run = fabric.setup_module(model)
+    run.train()
+    stop, progress = StopRequest(), Progress(folder, settings.steps, args.log_every, fabric.global_rank == 0)
+    started = time.monotonic()
+    seed = settings.seed + (fabric.global_rank << 20)
+    while trainer.step < settings.steps and not stop.asked:
+        x = photographs.batch(seed, trainer.step, settings.batch_size).to(fabric.device)
+        progress.step(trainer.step, trainer.train_step(run, x, fabric))
+        record |= {"steps": record["steps_before"] + trainer.step, "seconds": round(time.monotonic() - started)}
+        if fabric.global_rank == 0 and trainer.step % args.save_every == 0:
+            trainer.save(folder, record | {"settings": asdict(settings)})
+        if valid is not None and fabric.global_rank == 0 and trainer.step % args.valid_every == 0:
+            progress.validation(trainer.step, evaluate_levels(trainer.averaged(), valid.to(fabric.device)))
+    if fabric.global_rank == 0:
+        trainer.save(folder, record | {"settings": asdict(settings)})
+    progress.close()
+    print(json.dumps({"checkpoint": str(folder / "checkpoint.safetensors"), "step": trainer.step}))
+    return 0
+
+
+def _settings(args: argparse.Namespace, state: Path) -> Settings:
+    """From the arguments, or from the state to resume with the arguments that were given on top."""
+    given = {name: getattr(args, name) for name in Settings.__dataclass_fields__ if getattr(args, name) is not None}
+    if state.exists():
+        saved = load_tensors(state, "basic-training-state")[1]["settings"]
+        fixed = sorted(name for name in ("data", "seed", "batch_size", "crop_size", "metric") if given.get(name, saved[name]) != saved[name])
+        if fixed:
+            raise ValueError(
+                f"{state}: the run to resume has another {', '.join(fixed)}; leave these out, or choose another --output"
+            )
+        return Settings(**(saved | given))
+    if "data" not in given or "steps" not in given:
+        raise ValueError("a new run needs --data and --steps")
+    given.setdefault("decay_steps", given["steps"] // 5)
+    return Settings(**given)
+
+
+def _first_record(args: argparse.Namespace) -> dict[str, Any]:
+    before = load_checkpoint(args.init).training.get("steps", 0) if args.init else 0
+    return {"steps_before": before, "init": Path(args.init).name if args.init else None}
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="basic-train", description=(__doc__ or "").splitlines()[0])
+    p.add_argument("--data", help="folder of photographs, or a tar of crops")
+    p.add_argument("--valid", help="folder of held-out photographs to report on")
+    p.add_argument("--output", default="runs/basic-s", help="folder of the run; one with a state is resumed")
+    p.add_argument("--init", help="checkpoint to start the weights from (warm restart)")
+    p.add_argument("--steps", type=int, help="last step of the run")
+    p.add_argument("--decay-steps", type=int, help="length of the final decay of the learning rate (default: a fifth)")
+    p.add_argument("--warmup-steps", type=int, help="default 200")
+    p.add_argument("--full-steps", type=int, help="so many steps of the full model before slimming starts (default 0)")
+    p.add_argument("--batch-size", type=int, help="crops a step and device (default 8)")
+    p.add_argument("--crop-size", type=int, help="multiple of 64 (default 256)")
+    p.add_argument("--lr", type=float, help="learning rate of the matrices, Muon (default 2e-3)")
+    p.add_argument("--adam-lr", type=float, help="learning rate of everything else, Adam (default 1e-3)")
+    p.add_argument("--metric", choices=["mse", "ms-ssim"], help="distortion (default mse)")
+    p.add_argument("--seed", type=int, help="default 0")
+    p.add_argument("--devices", type=int, default=1)
+    p.add_argument("--precision", default="bf16-mixed", choices=["32-true", "bf16-mixed", "16-mixed"])
+    p.add_argument("--compile", default="auto", choices=["auto", "on", "off"], help="torch.compile (auto: on CUDA)")
+    p.add_argument("--threads", type=int, help="CPU threads")
+    p.add_argument("--log-every", type=int, default=50)
+    p.add_argument("--save-every", type=int, default=500)
+    p.add_argument("--valid-every", type=int, default=1000)
+    p.add_argument("--num-valid", type=int, default=16, help="held-out crops")
+    return p
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of `basic-train`: 0 done or stopped cleanly, 1 failed, 2 bad arguments or input."""
+    args = parser().parse_args(argv)
+    if args.crop_size is not None and (args.crop_size < 64 or args.crop_size % 64):
+        parser().error(f"--crop-size: expected a multiple of 64, got {args.crop_size}")
+    if args.threads:
+        torch.set_num_threads(args.threads)
+    try:
+        return train(args)
+    except (ValueError, OSError) as error:
+        print(f"basic-train: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

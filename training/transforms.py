@@ -1,0 +1,84 @@
+"""The float transforms g_a, g_s and h_a: low resolution, 1x1 and depthwise, few kernels launched.
+
+g_a: pixel-unshuffle by 8, 1x1 to the trunk at 1/8, blocks, 3x3 stride 2 to the trunk at 1/16, blocks, 1x1 to M.
+g_s mirrors it; upsampling is 1x1 then pixel-shuffle. h_a: two 3x3 with stride 2 from 1/16 to 1/64.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .layers import LEAKY_SLOPE, Block, Pointwise, Strided, Upsample
+from .nodes import Architecture, Widths
+
+PIXEL_STRIDE = 8
+
+
+class _Trunks(nn.Module):
+    """The blocks that g_a and g_s have in common."""
+
+    def __init__(self, name: str, arch: Architecture) -> None:
+        super().__init__()
+        self.name = name
+        residual_gain = 0.5 / (arch.num_blocks8 + arch.num_blocks16) ** 0.5
+        self.blocks8 = nn.ModuleList(Block(arch.trunk8, residual_gain) for _ in range(arch.num_blocks8))
+        self.blocks16 = nn.ModuleList(Block(arch.trunk16, residual_gain) for _ in range(arch.num_blocks16))
+
+    def run(self, scale: str, x: Tensor, widths: Widths) -> Tensor:
+        for i, block in enumerate(self.blocks8 if scale == "8" else self.blocks16):
+            prefix = f"{self.name}.block{scale}.{i}"
+            x = block(x, widths[f"{prefix}.inner"], widths[f"{prefix}.ff"])
+        return x
+
+
+class Analysis(_Trunks):
+    """g_a: image (B, 3, H, W) in 0..1 -> latent (B, M, H/16, W/16) before the gain; the last layer runs in float32."""
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__("g_a", arch)
+        self.embed = Pointwise(3 * PIXEL_STRIDE**2, arch.trunk8)
+        self.down = Strided(arch.trunk8, arch.trunk16)
+        self.project = Pointwise(arch.trunk16, arch.latent_channels)
+
+    def forward(self, x: Tensor, widths: Widths) -> Tensor:
+        x = F.pixel_unshuffle(x * 2.0 - 1.0, PIXEL_STRIDE)  # (B, 192, H/8, W/8)
+        x = x.contiguous(memory_format=torch.channels_last)
+        x = self.run("8", self.embed(x, widths["g_a.trunk8"]), widths)
+        x = self.run("16", self.down(x, widths["g_a.trunk16"]), widths)  # (B, T, H/16, W/16)
+        with torch.autocast(x.device.type, enabled=False):
+            y: Tensor = self.project(x.float())
+        return y
+
+
+class Synthesis(_Trunks):
+    """g_s: latent (B, M, H/16, W/16) after the inverse gain -> image (B, 3, H, W), not clipped, float32."""
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__("g_s", arch)
+        self.embed = Pointwise(arch.latent_channels, arch.trunk16)
+        self.up = Upsample(arch.trunk16, arch.trunk8, 2)
+        self.project = Upsample(arch.trunk8, 3, PIXEL_STRIDE)
+
+    def forward(self, y_hat: Tensor, widths: Widths) -> Tensor:
+        with torch.autocast(y_hat.device.type, enabled=False):
+            x = self.embed(y_hat.float(), widths["g_s.trunk16"])
+        if torch.is_autocast_enabled(x.device.type):
+            x = x.to(torch.get_autocast_dtype(x.device.type))
+        x = self.up(self.run("16", x, widths), widths["g_s.trunk8"])  # (B, N, H/8, W/8)
+        x = x.contiguous(memory_format=torch.channels_last)
+        x_hat: Tensor = self.project(self.run("8", x, widths))
+        return x_hat.float() * 0.5 + 0.5
+
+
+class HyperAnalysis(nn.Module):
+    """h_a: latent with gain (B, M, H/16, W/16) -> hyper-latent (B, C, H/64, W/64), not rounded."""
+
+    def __init__(self, arch: Architecture) -> None:
+        super().__init__()
+        self.first = Strided(arch.latent_channels, arch.hyper_width)
+        self.second = Strided(arch.hyper_width, arch.hyper_channels)
+
+    def forward(self, y: Tensor, widths: Widths) -> Tensor:
+        h = F.leaky_relu(self.first(y, widths["h_a.inner"]), LEAKY_SLOPE)
+        z: Tensor = self.second(h)
+        return z.float()

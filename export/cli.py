@@ -1,0 +1,191 @@
+"""`basic-export`: checkpoint + level table -> bundle, every part checked against the model before it is kept."""
+
+import argparse
+import hashlib
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from rich.console import Console
+from rich.table import Table
+
+from .. import __version__
+from ..runtime.bundle import FORMAT, FORMAT_VERSION, NUM_QUALITIES, content_id
+from ..runtime.tables import TableArrays, build_tables, gaussian_tables, join
+from ..training.checkpoint import SHIPPED, Checkpoint, load_checkpoint
+from ..training.complexity import part_macs
+from ..training.entropy import scale_table
+from ..training.model import Model
+from ..training.nodes import Architecture
+from ..training.structure.levels import LevelEntry, default_levels, load_table
+from .graphs import PartFile, build_parts
+from .slim import gain_tables, z_pmfs
+from .to_onnx import OPSET, count_macs_per_pixel
+from .verify import Difference, load_images, verify_level
+from .writer import BundleWriter, save_arrays
+
+Z_REACH = 128
+MACS_TOLERANCE = 1e-9
+
+
+def receptive_field(arch: Architecture) -> dict[str, int]:
+    """How far an output can see, in image pixels to one side, at the full level (y and z; x_hat)."""
+    trunks = 8 * arch.num_blocks8 + 16 * arch.num_blocks16
+    analysis = trunks + 8 + 16 + 32  # blocks, g_a's stride, h_a's two
+    return {"analysis": analysis + 64, "synthesis": trunks + 16}
+
+
+def entropy_arrays(tables: TableArrays, entry: LevelEntry, parts: list[PartFile]) -> dict[str, NDArray[Any]]:
+    """What defines a level's entropy path: tables, plan, and a digest of the graphs that give means and indexes."""
+    arrays = tables.to_arrays()
+    arrays["plan_nodes"] = np.array([node for group in entry.plan for node in group], np.int32)
+    arrays["plan_sizes"] = np.array([len(group) for group in entry.plan], np.int32)
+    digest = hashlib.sha256()
+    for part in parts:
+        if part.name == "hyper" or part.name.startswith("context"):
+            digest.update(part.data)
+    arrays["graphs_sha256"] = np.frombuffer(digest.digest(), np.uint8)
+    return arrays
+
+
+def export_level(
+    writer: BundleWriter, model: Model, number: int, entry: LevelEntry, tables: TableArrays, images: list[Any]
+) -> tuple[dict[str, Any], list[Difference]]:
+    """Build, count, verify and write one level; returns its manifest entry and the differences found."""
+    parts = build_parts(model, entry.widths, entry.plan)
+    expected = part_macs(model.arch, entry.widths, entry.plan)
+    differences = verify_level(model, entry.widths, entry.plan, parts, images)
+    entries = {}
+    for part in parts:
+        counted = count_macs_per_pixel(part.data, part.stride)
+        if abs(counted - expected[part.name]) > MACS_TOLERANCE * expected[part.name]:
+            raise ValueError(
+                f"level {number}, {part.name}: {counted} multiplications a pixel in the graph, {expected[part.name]} in "
+                "closed form; the graph and training/complexity.py must agree"
+            )
+        file = f"level_{number}/{part.name}.onnx"
+        ports = onnx.load_from_string(part.data).graph
+        entries[part.name] = {
+            "file": file,
+            "sha256": writer.add(file, part.data),
+            "kmacs_per_pixel": round(counted / 1000, 6),
+            "num_parameters": part.num_parameters,
+            "inputs": [_port(value) for value in ports.input],
+            "outputs": [_port(value) for value in ports.output],
+        }
+    arrays = entropy_arrays(tables, entry, parts)
+    file = f"level_{number}/entropy.npz"
+    entropy = {"file": file, "sha256": writer.add(file, save_arrays(arrays)), "entropy_id": content_id(arrays).hex()}
+    widths = {node.name: entry.widths[node.name] for node in model.arch.nodes}
+    manifest = {"level": number, "widths": widths, "plan": [list(group) for group in entry.plan]}
+    return manifest | {"parts": entries, "entropy": entropy}, differences
+
+
+def export(
+    checkpoint: Checkpoint, entries: list[LevelEntry], only: list[int], output: str | Path, images: list[Any], console: Console
+) -> dict[str, Any]:
+    """Write the bundle of the levels `only` of a table; returns a summary."""
+    model = checkpoint.model
+    scales = scale_table().numpy()
+    z_tables = build_tables(list(z_pmfs(model, Z_REACH)), [-Z_REACH] * model.arch.hyper_channels)
+    tables = join(gaussian_tables(scales), z_tables)
+    gain, inverse_gain = gain_tables(model)
+    report = Table("level", "groups", "kMAC/pixel", "parameters", "largest difference to torch")
+    with BundleWriter(output) as writer:
+        writer.add("quality.npz", save_arrays({"gain": gain, "inverse_gain": inverse_gain}))
+        levels = []
+        for number in only:
+            console.print(f"level {number}: building and checking on {len(images)} images")
+            level, differences = export_level(writer, model, number, entries[number], tables, images)
+            levels.append(level)
+            _report_level(report, level, differences)
+        size = writer.finish(_manifest(checkpoint, len(entries), levels))
+    console.print(report)
+    return {"bundle": str(output), "num_bytes": size, "levels": only}
+
+
+def _manifest(checkpoint: Checkpoint, num_levels: int, levels: list[dict[str, Any]]) -> dict[str, Any]:
+    arch = checkpoint.model.arch
+    known = {key: checkpoint.training[key] for key in ("steps", "steps_before") if key in checkpoint.training}
+    return {
+        "format": FORMAT,
+        "format_version": FORMAT_VERSION,
+        "architecture": arch.name,
+        "made_by": f"basic-nic {__version__}",
+        "opset": OPSET,
+        "training": known,
+        "latent_channels": arch.latent_channels,
+        "hyper_channels": arch.hyper_channels,
+        "receptive_field": receptive_field(arch),
+        "num_levels": num_levels,
+        "levels": levels,
+        "quality": {"file": "quality.npz", "num_qualities": NUM_QUALITIES},
+    }
+
+
+def _report_level(report: Table, level: dict[str, Any], differences: list[Difference]) -> None:
+    parts = level["parts"].values()
+    floats = max((d for d in differences if d.output not in ("means", "indexes")), key=lambda d: d.largest)
+    edges = max(d.share for d in differences if d.output in ("means", "indexes"))
+    report.add_row(
+        str(level["level"]),
+        str(len(level["plan"])),
+        f"{sum(p['kmacs_per_pixel'] for p in parts):.2f}",
+        f"{sum(p['num_parameters'] for p in parts):,}",
+        f"{floats.largest:.2g} in {floats.part} {floats.output}; {edges:.3%} of the integers by 1",
+    )
+
+
+def _port(value: onnx.ValueInfoProto) -> dict[str, Any]:
+    tensor = value.type.tensor_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    return {"name": value.name, "dtype": dtype, "shape": [d.dim_value or d.dim_param for d in tensor.shape.dim]}
+
+
+def parser() -> argparse.ArgumentParser:
+    p = argparse.ArgumentParser(prog="basic-export", description=(__doc__ or "").splitlines()[0])
+    p.add_argument("checkpoint", nargs="?", default=SHIPPED, help="checkpoint file (default: the shipped one)")
+    p.add_argument("-o", "--output", required=True, help="bundle to write: a folder, or one file ending in .bundle or .zip")
+    p.add_argument("--levels", type=int, default=8, help="number of complexity levels (default 8)")
+    p.add_argument("--table", help="level table (JSON) instead of the default one")
+    p.add_argument("--only", help="write a subset of the levels, as in 0,3,7")
+    p.add_argument("--images", help="folder of photographs to check the parts on (default: two that come along)")
+    return p
+
+
+def _chosen(text: str | None, count: int) -> list[int]:
+    if text is None:
+        return list(range(count))
+    try:
+        chosen = sorted({int(word) for word in text.split(",")})
+    except ValueError as error:
+        raise ValueError(f"--only: expected level numbers as in 0,3,7, got {text!r}") from error
+    if not chosen or chosen[0] < 0 or chosen[-1] >= count:
+        raise ValueError(f"--only: expected numbers from 0 to {count - 1}, got {text!r}")
+    return chosen
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Entry point of `basic-export`: 0 done, 2 bad input or a part that does not equal the model."""
+    args = parser().parse_args(argv)
+    console = Console(stderr=True)
+    try:
+        checkpoint = load_checkpoint(args.checkpoint)
+        arch = checkpoint.model.arch
+        entries = load_table(args.table, arch) if args.table else default_levels(arch, args.levels)
+        summary = export(
+            checkpoint, entries, _chosen(args.only, len(entries)), args.output, load_images(args.images), console
+        )
+    except (ValueError, OSError) as error:
+        print(f"basic-export: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(summary))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

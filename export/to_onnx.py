@@ -1,0 +1,119 @@
+"""A small ONNX writer: opset 18, weights as float16 initialisers with a Cast, nothing in the file but the graph.
+
+Written node by node rather than traced: the file repeats byte for byte, holds no path and no trace of the machine, and
+does not change with the tracer's version.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET = 18
+IR_VERSION = 8
+
+Array = NDArray[Any]
+Dims = Sequence[int | str]
+
+
+class Graph:
+    """Builds one graph; every method adds a node and returns the name of its output."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: list[onnx.TensorProto] = []
+        self.inputs: list[onnx.ValueInfoProto] = []
+        self.outputs: list[onnx.ValueInfoProto] = []
+        self.num_parameters = 0
+        self._constants: dict[tuple[str, bytes], str] = {}
+
+    def input(self, name: str, dims: Dims, dtype: int = TensorProto.FLOAT) -> str:
+        self.inputs.append(helper.make_tensor_value_info(name, dtype, list(dims)))
+        return name
+
+    def output(self, value: str, name: str, dims: Dims, dtype: int = TensorProto.FLOAT) -> None:
+        """Give the last value of a chain its public name."""
+        for node in self.nodes:
+            for i, produced in enumerate(node.output):
+                if produced == value:
+                    node.output[i] = name
+            for i, read in enumerate(node.input):
+                if read == value:
+                    node.input[i] = name
+        self.outputs.append(helper.make_tensor_value_info(name, dtype, list(dims)))
+
+    def add(self, op: str, inputs: Sequence[str], **attributes: Any) -> str:
+        name = f"{op.lower()}_{len(self.nodes)}"
+        self.nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def constant(self, value: Array) -> str:
+        """A small constant as it is (clip bounds and the like), shared between its uses."""
+        key = (value.dtype.str, value.tobytes())
+        if key not in self._constants:
+            self._constants[key] = f"constant_{len(self._constants)}"
+            self.initializers.append(numpy_helper.from_array(value, self._constants[key]))
+        return self._constants[key]
+
+    def weight(self, name: str, value: Array, store: type = np.float16) -> str:
+        """A float parameter, stored as `store` and cast to float32 in the graph; biases (1-D) stay float32."""
+        self.num_parameters += value.size
+        kept = value.astype(np.float32 if value.ndim == 1 else store)
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(kept), name))
+        return name if kept.dtype == np.float32 else self.add("Cast", [name], to=TensorProto.FLOAT)
+
+    def conv(self, x: str, name: str, weight: Array, bias: Array, stride: int = 1, group: int = 1) -> str:
+        """Convolution of (o, i/group, k, k) weights; padding k // 2 where stride is 1 or 2, none for a patch embedding."""
+        kernel = weight.shape[-1]
+        pad = kernel // 2 if kernel == 3 else 0
+        inputs = [x, self.weight(f"{name}.weight", weight), self.weight(f"{name}.bias", bias)]
+        return self.add(
+            "Conv", inputs, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pad] * 4, group=group, dilations=[1, 1]
+        )
+
+    def clip(self, x: str, low: float, high: float) -> str:
+        return self.add("Clip", [x, self.constant(np.float32(low)), self.constant(np.float32(high))])  # type: ignore[arg-type]
+
+    def serialize(self) -> bytes:
+        """The checked model's bytes, with every name deterministic."""
+        graph = helper.make_graph(self.nodes, self.name, self.inputs, self.outputs, self.initializers)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="basic")
+        model.ir_version = IR_VERSION
+        onnx.checker.check_model(model, full_check=True)
+        return bytes(model.SerializeToString(deterministic=True))
+
+
+def count_macs_per_pixel(data: bytes, latent_stride: int, spatial: tuple[int, int] = (256, 256)) -> float:
+    """Multiplications of all convolutions of a graph, per image pixel, from inferred shapes.
+
+    `latent_stride`: image pixels a pixel of the first input stands for, along one side (1 for x, 16, 32 or 64). A
+    transposed convolution multiplies once per input position and weight, a plain one per output position and weight.
+    """
+    model = onnx.load_from_string(data)
+    height, width = (side // latent_stride for side in spatial)
+    for value in model.graph.input:
+        dims = value.type.tensor_type.shape.dim
+        for dim, size in zip(dims, (1, dims[1].dim_value, height, width), strict=True):
+            if not dim.dim_value:
+                dim.dim_value = size
+    for value in model.graph.output:  # let the inferred sizes through
+        value.type.tensor_type.ClearField("shape")
+    model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    weights = {t.name: tuple(t.dims) for t in model.graph.initializer}
+    shapes = {
+        v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim)
+        for v in [*model.graph.value_info, *model.graph.input, *model.graph.output]
+    } | weights
+    total = 0
+    for node in model.graph.node:
+        if node.op_type == "Conv":
+            total += int(np.prod(shapes[node.output[0]][2:])) * int(np.prod(shapes[node.input[1]]))
+        elif node.op_type == "ConvTranspose":
+            total += int(np.prod(shapes[node.input[0]][2:])) * int(np.prod(shapes[node.input[1]]))
+        elif node.op_type in ("MatMul", "Gemm"):
+            raise ValueError(f"{node.name}: a {node.op_type}; parts hold convolutions only, so its cost is not counted")
+    return total / (spatial[0] * spatial[1])

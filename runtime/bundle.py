@@ -1,0 +1,219 @@
+"""Bundles: what export writes and the runtime reads, a folder or one zip (BUNDLE.md specifies it).
+
+What a newcomer gets wrong: a bundle is trusted no more than a bitstream. Every file is listed in the manifest with its
+size and sha256 and checked when it is read; a name that leaves the bundle is refused.
+"""
+
+import hashlib
+import io
+import json
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import BundleError
+from .groups import Plan, make_plan
+from .tables import TableArrays
+
+FORMAT = "basic-bundle"
+FORMAT_VERSION = 1
+MANIFEST = "manifest.json"
+DEFAULT_BUNDLE = Path(__file__).parent / "default.bundle"
+MAX_MANIFEST_BYTES = 16 << 20
+MAX_FILE_BYTES = 1 << 30
+NUM_QUALITIES = 64
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True)
+class Part:
+    """One ONNX file: its inputs and outputs as (name, dtype, shape), shape entries int or a symbol."""
+
+    name: str
+    file: str
+    sha256: str
+    kmacs_per_pixel: float
+    num_parameters: int
+    inputs: tuple[tuple[str, str, tuple[int | str, ...]], ...]
+    outputs: tuple[tuple[str, str, tuple[int | str, ...]], ...]
+
+
+@dataclass(frozen=True)
+class Level:
+    """One complexity level: its parts by name in the order in which they run, its plan and entropy path."""
+
+    level: int
+    widths: Mapping[str, int]
+    plan: Plan
+    parts: Mapping[str, Part]
+    entropy_file: str
+    entropy_id: bytes
+
+    @property
+    def kmacs_per_pixel(self) -> float:
+        """All parts together."""
+        return sum(part.kmacs_per_pixel for part in self.parts.values())
+
+
+class Bundle:
+    """A readable bundle. Reading is stateless per call, so a bundle may be shared between threads."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any]) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._tables: dict[int, TableArrays] = {}
+        try:
+            self.latent_channels = int(manifest["latent_channels"])
+            self.hyper_channels = int(manifest["hyper_channels"])
+            self.receptive_field: dict[str, int] = {k: int(manifest["receptive_field"][k]) for k in ("analysis", "synthesis")}
+            self.levels = {level.level: level for level in map(_read_level, manifest["levels"])}
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise BundleError(f"{path}: {MANIFEST} lacks or garbles a field: {error!r}; export the bundle again") from error
+        if not self.levels:
+            raise BundleError(f"{path}: {MANIFEST} lists no level; export the bundle again")
+
+    @classmethod
+    def open(cls, path: str | Path | None = None) -> "Bundle":
+        """Open a folder or a zip; None is the bundle that comes with the package. Raises BundleError."""
+        path = DEFAULT_BUNDLE if path is None else Path(path)
+        if not path.exists():
+            raise BundleError(f"{path}: expected a bundle (a folder or one zip), found nothing; make one with basic-export")
+        try:
+            manifest = json.loads(_read(path, MANIFEST, MAX_MANIFEST_BYTES))
+        except ValueError as error:
+            raise BundleError(f"{path}: {MANIFEST} is not JSON: {error}; export the bundle again") from error
+        if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+            raise BundleError(f"{path}: expected format {FORMAT!r} in {MANIFEST}; this is not a bundle")
+        if manifest.get("format_version") != FORMAT_VERSION:
+            raise BundleError(
+                f"{path}: bundle version {manifest.get('format_version')}, this release reads version {FORMAT_VERSION}; "
+                "export the checkpoint again or install the matching release"
+            )
+        return cls(path, manifest)
+
+    @property
+    def num_levels(self) -> int:
+        """Number of levels of the whole table; `levels` may hold a subset of 0..num_levels-1 (--only)."""
+        return int(self.manifest.get("num_levels", len(self.levels)))
+
+    def level(self, number: int) -> Level:
+        """The level, or a BundleError that names those that are here."""
+        if number not in self.levels:
+            raise BundleError(f"{self.path}: level {number} is not in this bundle; it has {sorted(self.levels)}")
+        return self.levels[number]
+
+    def level_by_entropy_id(self, entropy_id: bytes) -> Level | None:
+        """The level whose entropy path wrote a file, or None."""
+        return next((level for level in self.levels.values() if level.entropy_id == entropy_id), None)
+
+    def read(self, file: str) -> bytes:
+        """A listed file's bytes, checked against its size and sha256."""
+        try:
+            entry = self.manifest["files"][file]
+            expected, size = str(entry["sha256"]), int(entry["num_bytes"])
+        except (KeyError, TypeError, ValueError) as error:
+            raise BundleError(f"{self.path}: {file} is not listed in {MANIFEST}; export the bundle again") from error
+        data = _read(self.path, file, min(size, MAX_FILE_BYTES))
+        if hashlib.sha256(data).hexdigest() != expected:
+            raise BundleError(f"{self.path}: {file} has another sha256 than {MANIFEST} says; the bundle is damaged, export it again")
+        return data
+
+    def tables(self, level: int) -> TableArrays:
+        """CDF tables of a level: 64 Gaussian ones, then one per channel of z."""
+        if level not in self._tables:
+            self._tables[level] = TableArrays.from_arrays(load_arrays(self.read(self.level(level).entropy_file), str(self.path)))
+        return self._tables[level]
+
+    def gain(self, quality: int) -> NDArray[np.float32]:
+        """What the latent is multiplied by at a quality 0..63, (1, M, 1, 1) float32."""
+        return self._quality_row("gain", quality)
+
+    def inverse_gain(self, quality: int) -> NDArray[np.float32]:
+        """What the decoded latent is multiplied by at a quality 0..63, (1, M, 1, 1) float32."""
+        return self._quality_row("inverse_gain", quality)
+
+    def _quality_row(self, name: str, quality: int) -> NDArray[np.float32]:
+        if not 0 <= quality < NUM_QUALITIES:
+            raise ValueError(f"quality: expected 0 to {NUM_QUALITIES - 1}, got {quality}")
+        row: NDArray[np.float32] = self._quality_table[name][quality].reshape(1, -1, 1, 1)
+        return row
+
+    @cached_property
+    def _quality_table(self) -> dict[str, Array]:
+        arrays = load_arrays(self.read(str(self.manifest["quality"]["file"])), str(self.path))
+        for name in ("gain", "inverse_gain"):
+            shape = (NUM_QUALITIES, self.latent_channels)
+            if name not in arrays or arrays[name].shape != shape or arrays[name].dtype != np.float32:
+                raise BundleError(f"{self.path}: quality table: expected {name} as float32 {shape}; export the bundle again")
+        return arrays
+
+
+def load_arrays(data: bytes, where: str) -> dict[str, Array]:
+    """Arrays of an .npz file, never pickled objects. Raises BundleError."""
+    try:
+        with np.load(io.BytesIO(data), allow_pickle=False) as opened:
+            return {name: opened[name] for name in opened.files}
+    except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        raise BundleError(f"{where}: a table file is not a readable .npz: {error}; export the bundle again") from error
+
+
+def content_id(arrays: Mapping[str, Array]) -> bytes:
+    """First 8 bytes of the sha256 over names, dtypes, shapes and little-endian bytes of arrays, in order of names."""
+    digest = hashlib.sha256()
+    for name in sorted(arrays):
+        array = np.ascontiguousarray(arrays[name])
+        little = array.astype(array.dtype.newbyteorder("<"))
+        digest.update(f"{name}:{little.dtype.str}:{array.shape};".encode())
+        digest.update(little.tobytes())
+    return digest.digest()[:8]
+
+
+def _read(path: Path, file: str, limit: int) -> bytes:
+    """One file of a folder or zip, at most `limit` bytes."""
+    parts = PurePosixPath(file).parts
+    if not parts or file.startswith("/") or ".." in parts or "\\" in file:
+        raise BundleError(f"{path}: {file!r} would leave the bundle; refused")
+    try:
+        if path.is_dir():
+            with (path / file).open("rb") as opened:
+                data = opened.read(limit + 1)
+        else:
+            with zipfile.ZipFile(path) as archive, archive.open(file) as member:
+                data = member.read(limit + 1)
+    except (OSError, KeyError, zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError) as error:
+        raise BundleError(f"{path}: cannot read {file} from this bundle: {error}") from error
+    except Exception as error:  # zlib.error, and whatever else a damaged archive raises
+        raise BundleError(f"{path}: {file} is damaged: {error}; export the bundle again") from error
+    if len(data) > limit:
+        raise BundleError(f"{path}: {file} is larger than the {limit} bytes that were promised; the bundle is damaged")
+    return data
+
+
+def _read_level(entry: dict[str, Any]) -> Level:
+    parts = {name: _read_part(name, part) for name, part in entry["parts"].items()}
+    plan = make_plan(entry["plan"])
+    expected = ["analysis", "hyper", *(f"context_g{g}" for g in range(len(plan))), "synthesis"]
+    if sorted(parts) != sorted(expected):
+        raise ValueError(f"level {entry['level']}: expected parts {expected}, got {sorted(parts)}")
+    identity = bytes.fromhex(entry["entropy"]["entropy_id"])
+    if len(identity) != 8:
+        raise ValueError(f"level {entry['level']}: expected an entropy id of 16 hex digits")
+    ordered = {name: parts[name] for name in expected}
+    return Level(int(entry["level"]), dict(entry["widths"]), plan, ordered, str(entry["entropy"]["file"]), identity)
+
+
+def _read_part(name: str, entry: dict[str, Any]) -> Part:
+    def ports(kind: str) -> tuple[tuple[str, str, tuple[int | str, ...]], ...]:
+        return tuple((str(p["name"]), str(p["dtype"]), tuple(p["shape"])) for p in entry[kind])
+
+    return Part(
+        name, str(entry["file"]), str(entry["sha256"]), float(entry["kmacs_per_pixel"]), int(entry["num_parameters"]),
+        ports("inputs"), ports("outputs"),
+    )

@@ -87,7 +87,10 @@ Tables make_tables(const py::array& frequencies, const py::array& lengths, const
   return Tables(frequency_data, size_of(frequencies), length_data, offset_data, size_of(lengths), precision);
 }
 
-py::bytes encode(const py::array& symbols, const py::array& indexes, const Tables& tables) {
+py::bytes encode(const py::array& symbols, const py::array& indexes, const Tables& tables, int num_lanes) {
+  if (num_lanes < 0 || num_lanes > basic::kMaxLanes || (num_lanes & (num_lanes - 1)))
+    throw py::value_error("num_lanes: expected 1, 2, 4, 8, 16, 32, or 0 for what suits the size, got " +
+                          std::to_string(num_lanes));
   return with_symbols(symbols, [&](auto* symbol_data) {
     check_same_size(symbols, indexes);
     return with_indexes(indexes, tables, [&](auto* index_data) {
@@ -95,7 +98,7 @@ py::bytes encode(const py::array& symbols, const py::array& indexes, const Table
       basic::EncodedStream stream;
       {
         py::gil_scoped_release release;
-        stream = basic::encode_stream(tables, symbol_data, index_data, size);
+        stream = basic::encode_stream(tables, symbol_data, index_data, size, static_cast<uint32_t>(num_lanes));
       }
       py::bytes bytes(nullptr, stream.num_bytes());
       stream.copy_to(reinterpret_cast<uint8_t*>(PyBytes_AS_STRING(bytes.ptr())));
@@ -192,7 +195,7 @@ PYBIND11_MODULE(_ans, module) {
       .def("decode", &Decoder::decode, py::arg("indexes"))
       .def("finish", &Decoder::finish)
       .def_property_readonly("position", &Decoder::position);
-  module.def("encode", &encode, py::arg("symbols"), py::arg("indexes"), py::arg("tables"));
+  module.def("encode", &encode, py::arg("symbols"), py::arg("indexes"), py::arg("tables"), py::arg("num_lanes") = 0);
   module.def("bits", &bits, py::arg("symbols"), py::arg("indexes"), py::arg("tables"));
   module.def("crc32c", &crc32c, py::arg("data"), py::arg("value") = 0);
   module.def("simd", &basic::simd_name);

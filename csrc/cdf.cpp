@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <stdexcept>
 #include <string>
 
 namespace basic {
@@ -69,6 +70,7 @@ Tables::Tables(const uint16_t* frequencies, size_t num_frequencies, const int32_
   if (first != num_frequencies)
     throw std::invalid_argument("lengths sum to " + std::to_string(first) + " but there are " +
                                 std::to_string(num_frequencies) + " frequencies");
+  fill_columns();
 }
 
 void Tables::add_table(const uint16_t* frequencies, size_t length, int32_t offset) {
@@ -111,12 +113,25 @@ void Tables::add_lut(TableParams& table, const std::vector<uint32_t>& starts) {
   }
 }
 
+void Tables::fill_columns() {
+  column_size_ = std::max<size_t>(params_.size(), kMinColumn);
+  columns_.resize(4 * column_size_);
+  for (size_t t = 0; t < params_.size(); ++t) {
+    columns_[t] = params_[t].lut_base_shift;
+    columns_[column_size_ + t] = params_[t].folds;
+    columns_[2 * column_size_ + t] = static_cast<uint32_t>(params_[t].value_base);
+    columns_[3 * column_size_ + t] = params_[t].first_entry | (params_[t].num_entries - 1) << 16;
+  }
+}
+
 TableView Tables::view() const {
-  return {entries_.data(), lut_.data(), params_.data(), static_cast<uint32_t>(params_.size()), precision_};
+  const uint32_t* column = columns_.data();
+  const TableColumns columns = {column, column + column_size_, column + 2 * column_size_, column + 3 * column_size_};
+  return {entries_.data(), lut_.data(), params_.data(), columns, static_cast<uint32_t>(params_.size()), precision_};
 }
 
 size_t Tables::num_bytes() const {
-  return 4 * (entries_.size() + lut_.size()) + sizeof(TableParams) * params_.size();
+  return 4 * (entries_.size() + lut_.size() + columns_.size()) + sizeof(TableParams) * params_.size();
 }
 
 template <class Symbol, class Index>

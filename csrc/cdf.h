@@ -22,10 +22,13 @@ class Tables {
  private:
   void add_table(const uint16_t* frequencies, size_t length, int32_t offset);
   void add_lut(TableParams& table, const std::vector<uint32_t>& starts);
+  void fill_columns();
 
   int precision_;
   std::vector<uint32_t> entries_, lut_;
   std::vector<TableParams> params_;
+  std::vector<uint32_t> columns_;  // four columns of column_size_
+  size_t column_size_ = 0;
 };
 
 // What the symbols cost under the tables, in bits; a stream adds its header and states.

@@ -1,25 +1,35 @@
 // Which loops run: chosen once, from what the processor has and from BASIC_SIMD.
 #pragma once
 
-#include <string>
-
-#include "rans.h"
+#include "rans_simd.h"
 
 namespace basic {
 
-// "scalar", "avx2" or "avx512". BASIC_SIMD forces one; throws std::invalid_argument where it cannot be had.
-const std::string& simd_name();
+enum class Simd { scalar, avx2, avx512 };
+
+// What BASIC_SIMD (scalar, avx2 or avx512) forces, else the best. Throws std::invalid_argument where it cannot be had.
+Simd simd();
+const char* simd_name();
 
 // decode_scalar and encode_scalar, or faster ones of the same bytes.
 template <class Index>
 Status decode_symbols(const TableView& tables, uint32_t* states, uint32_t lane, uint32_t num_lanes, Reader& reader,
                       const Index* indexes, int32_t* symbols, size_t num_symbols) {
+#if BASIC_X86
+  if (simd() == Simd::avx512)
+    return decode_avx512(tables, states, lane, num_lanes, reader, indexes, symbols, num_symbols);
+  if (simd() == Simd::avx2) return decode_avx2(tables, states, lane, num_lanes, reader, indexes, symbols, num_symbols);
+#endif
   return decode_scalar(tables, states, lane, num_lanes, reader, indexes, symbols, num_symbols);
 }
 
 template <class Symbol, class Index>
 size_t encode_symbols(const TableView& tables, uint32_t* states, uint32_t num_lanes, Writer& writer,
                       const Symbol* symbols, const Index* indexes, size_t from, size_t to) {
+#if BASIC_X86
+  if (simd() == Simd::avx512) return encode_avx512(tables, states, num_lanes, writer, symbols, indexes, from, to);
+  if (simd() == Simd::avx2) return encode_avx2(tables, states, num_lanes, writer, symbols, indexes, from, to);
+#endif
   return encode_scalar(tables, states, num_lanes, writer, symbols, indexes, from, to);
 }
 

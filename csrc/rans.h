@@ -6,12 +6,12 @@
 // 2. Symbol i belongs to lane i mod num_lanes whatever chunks the caller cuts, and each symbol reads at most one word
 //    right after it: so the word order does not depend on how many lanes a processor takes at once.
 // 3. The last symbols (the tail) are all in lane 0. Their words are carried by the start values of the other lanes.
+// 4. Files compiled for one processor include this: nothing here may have external linkage (the linker would keep one
+//    copy of an inline function, perhaps the one with AVX-512), nor use the standard library.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
-#include <stdexcept>
-#include <string>
 
 namespace basic {
 
@@ -20,11 +20,6 @@ constexpr int kMinPrecision = 10, kMaxPrecision = 15;
 constexpr int kMaxLanes = 32;
 constexpr uint32_t kTailUnit = 256;  // the tail begins at a multiple of this many symbols
 constexpr int kMaxWordsPerSymbol = 4;  // escape symbol, its 4-bit head, two 16-bit fields
-
-// Damage in the input of a decoder.
-struct BitstreamError : std::runtime_error {
-  using std::runtime_error::runtime_error;
-};
 
 // Tables as the coding loops see them: plain pointers, so that no loop can instantiate anything of the library.
 struct TableParams {
@@ -38,21 +33,32 @@ struct TableParams {
 
 // Entry: start | frequency << 15 | escape << 31. Both fit 15 bits: an escape takes at least one slot of each table.
 // Look-up: entry index | start of the next entry << 16: the right entry is this one or the next.
+// Columns: the same parameters, one array each, for vector code; readable for at least kMinColumn tables.
+constexpr uint32_t kMinColumn = 64;
+
+struct TableColumns {
+  const uint32_t* lut_base_shift;
+  const uint32_t* folds;
+  const uint32_t* value_base;
+  const uint32_t* symbol_entries;  // first entry | number of entries without the escape << 16
+};
+
 struct TableView {
   const uint32_t* entries;
   const uint32_t* lut;
   const TableParams* params;
+  TableColumns columns;
   uint32_t num_tables;
   int precision;
 };
 
 constexpr uint32_t kEscapeBit = 1u << 31;
-inline uint32_t entry_start(uint32_t entry) { return entry & 0x7fff; }
-inline uint32_t entry_frequency(uint32_t entry) { return (entry >> 15) & 0x7fff; }
+static inline uint32_t entry_start(uint32_t entry) { return entry & 0x7fff; }
+static inline uint32_t entry_frequency(uint32_t entry) { return (entry >> 15) & 0x7fff; }
 
 // Near both ends of the slots, where rare symbols live, every slot has its own look-up entry; between them buckets of
 // 2^shift slots share one. Three lines of slope 1, 2^-shift and 1, joined by min and max.
-inline uint32_t lut_index(uint32_t slot, const TableParams& table) {
+static inline uint32_t lut_index(uint32_t slot, const TableParams& table) {
   const uint32_t low_fold = table.folds & 0xffff, high_fold = table.folds >> 16;
   const uint32_t coarse = (slot >> (table.lut_base_shift & 15)) + low_fold;
   const uint32_t folded = slot < coarse ? slot : coarse;
@@ -69,13 +75,13 @@ struct Escape {
   uint32_t distance, side;  // side 1: below the table
 };
 
-inline Escape escape_of(const TableParams& table, int32_t symbol) {
+static inline Escape escape_of(const TableParams& table, int32_t symbol) {
   const int64_t past = static_cast<int64_t>(symbol) - table.offset - (table.num_entries - 1);
   if (past >= 0) return {static_cast<uint32_t>(past), 0};
   return {static_cast<uint32_t>(static_cast<int64_t>(table.offset) - 1 - symbol), 1};
 }
 
-inline int escape_bits(const TableParams& table, int32_t symbol) {
+static inline int escape_bits(const TableParams& table, int32_t symbol) {
   const uint32_t distance = escape_of(table, symbol).distance;
   return distance < kNear ? 4 : distance < kFar ? 12 : 36;
 }

@@ -139,15 +139,14 @@ void EncodedStream::copy_to(uint8_t* bytes) const {
 
 // The size decides the number of lanes and is known afterwards: encode with most, and again if that was too many.
 template <class Symbol, class Index>
-EncodedStream encode_stream(const Tables& tables, const Symbol* symbols, const Index* indexes, size_t num_symbols) {
+EncodedStream encode_stream(const Tables& tables, const Symbol* symbols, const Index* indexes, size_t num_symbols,
+                            uint32_t num_lanes) {
   EncodedStream stream;
-  uint32_t num_lanes = kMaxLanes;
-  if (encode_lanes(tables, num_lanes, symbols, indexes, num_symbols, stream))
-    num_lanes = lanes_for(stream.num_bytes());
-  else
-    num_lanes = 1;
-  while (num_lanes < kMaxLanes && !encode_lanes(tables, num_lanes, symbols, indexes, num_symbols, stream))
-    num_lanes /= 2;
+  uint32_t lanes = num_lanes ? num_lanes : kMaxLanes;
+  while (!encode_lanes(tables, lanes, symbols, indexes, num_symbols, stream)) lanes /= 2;
+  if (num_lanes) return stream;
+  const uint32_t wanted = lanes_for(stream.num_bytes());
+  if (wanted < lanes) encode_lanes(tables, wanted, symbols, indexes, num_symbols, stream);
   return stream;
 }
 
@@ -168,8 +167,8 @@ StreamDecoder::StreamDecoder(const Tables& tables, const uint8_t* bytes, size_t 
       if (shift > 28) throw BitstreamError("coder: the position of the tail takes more than 5 bytes");
       byte = next();
       units |= static_cast<uint64_t>(byte & 127) << shift;
+      if (shift > 0 && byte == 0) throw BitstreamError("coder: the position of the tail ends in a zero byte");
     }
-    if (units && byte == 0) throw BitstreamError("coder: the position of the tail ends in a zero byte");
     tail_position_ = units * kTailUnit;
   }
   std::fill(states_, states_ + kMaxLanes, kStateLow);
@@ -229,12 +228,12 @@ void StreamDecoder::finish() {
   if (states_[0] != kStateLow) throw BitstreamError(after + "lane 0 ends in a wrong state");
 }
 
-#define BASIC_INSTANTIATE(Symbol, Index) \
-  template EncodedStream encode_stream(const Tables&, const Symbol*, const Index*, size_t);
-BASIC_INSTANTIATE(int16_t, uint8_t)
-BASIC_INSTANTIATE(int16_t, uint16_t)
-BASIC_INSTANTIATE(int32_t, uint8_t)
-BASIC_INSTANTIATE(int32_t, uint16_t)
+#define BASIC_INSTANTIATE_STREAM(Symbol, Index) \
+  template EncodedStream encode_stream(const Tables&, const Symbol*, const Index*, size_t, uint32_t);
+BASIC_INSTANTIATE_STREAM(int16_t, uint8_t)
+BASIC_INSTANTIATE_STREAM(int16_t, uint16_t)
+BASIC_INSTANTIATE_STREAM(int32_t, uint8_t)
+BASIC_INSTANTIATE_STREAM(int32_t, uint16_t)
 template void StreamDecoder::decode(const uint8_t*, int32_t*, size_t);
 template void StreamDecoder::decode(const uint16_t*, int32_t*, size_t);
 

@@ -3,12 +3,19 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "cdf.h"
 #include "rans.h"
 
 namespace basic {
+
+// Damage in the input of a decoder.
+struct BitstreamError : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
 
 // A finished stream: a few bytes of header and the words, which lie in a buffer they do not fill.
 struct EncodedStream {
@@ -20,9 +27,11 @@ struct EncodedStream {
   void copy_to(uint8_t* bytes) const;
 };
 
-// Indexes must be below tables.view().num_tables: the caller checks.
+// Indexes must be below tables.view().num_tables: the caller checks. num_lanes: a power of two up to 32, or 0 for what
+// suits the size; fewer where there are too few words for their start values.
 template <class Symbol, class Index>
-EncodedStream encode_stream(const Tables& tables, const Symbol* symbols, const Index* indexes, size_t num_symbols);
+EncodedStream encode_stream(const Tables& tables, const Symbol* symbols, const Index* indexes, size_t num_symbols,
+                            uint32_t num_lanes);
 
 // Reads one stream in any number of calls. The bytes and the tables must outlive it. After an error it stays failed.
 class StreamDecoder {

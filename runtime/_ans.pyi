@@ -41,8 +41,11 @@ class Decoder:
     def position(self) -> int:
         """Symbols decoded so far."""
 
-def encode(symbols: _Array, indexes: _Array, tables: Tables) -> bytes:
+def encode(symbols: _Array, indexes: _Array, tables: Tables, num_lanes: int = 0) -> bytes:
     """symbols: int16 or int32 (n,), indexes: uint8 or uint16 (n,) -> one stream.
+
+    num_lanes: 1, 2, 4, 8, 16 or 32 (fewer where the stream is too short for them); 0 takes what suits the size.
+    Raises TypeError, ValueError or IndexError naming the argument.
 
     >>> stream = encode(symbols, indexes, tables)
     >>> Decoder(stream, tables).decode(indexes)

@@ -1,0 +1,213 @@
+// 8 lanes a vector. Compiled with AVX2 and called only where the processor has it.
+#include "rans_simd.h"
+
+#if BASIC_X86
+
+#include <immintrin.h>
+
+namespace basic {
+namespace {
+
+inline __m256i load_indexes(const uint8_t* indexes) {
+  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(indexes)));
+}
+inline __m256i load_indexes(const uint16_t* indexes) {
+  return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(indexes)));
+}
+inline __m256i load_symbols(const int16_t* symbols) {
+  return _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(symbols)));
+}
+inline __m256i load_vector(const void* words) { return _mm256_loadu_si256(static_cast<const __m256i*>(words)); }
+inline __m256i load_symbols(const int32_t* symbols) { return load_vector(symbols); }
+inline void store_vector(void* words, __m256i vector) { _mm256_storeu_si256(static_cast<__m256i*>(words), vector); }
+
+inline __m256i gather(const uint32_t* base, __m256i index) {
+  return _mm256_i32gather_epi32(reinterpret_cast<const int*>(base), index, 4);
+}
+
+// All bits of a lane where a >= b, unsigned.
+inline __m256i at_least(__m256i a, __m256i b) { return _mm256_cmpeq_epi32(_mm256_max_epu32(a, b), a); }
+inline unsigned lane_bits(__m256i vector) {
+  return static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(vector)));
+}
+
+// For each set of lanes, in bytes of one 64-bit number a lane: `expand` holds for lane k the number of chosen lanes
+// before it, `compress` the chosen lanes one after the other.
+struct Permutations {
+  uint64_t expand[256], compress[256];
+};
+
+constexpr Permutations make_permutations() {
+  Permutations result{};
+  for (unsigned set = 0; set < 256; ++set) {
+    unsigned count = 0;
+    for (unsigned lane = 0; lane < 8; ++lane) {
+      result.expand[set] |= static_cast<uint64_t>(count) << (8 * lane);
+      if (!(set >> lane & 1)) continue;
+      result.compress[set] |= static_cast<uint64_t>(lane) << (8 * count);
+      ++count;
+    }
+  }
+  return result;
+}
+
+constexpr Permutations kPermutations = make_permutations();
+
+inline __m256i lane_numbers(uint64_t bytes) {
+  return _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<long long>(bytes)));
+}
+
+// One symbol in each of 8 lanes; true where one of them is an escape.
+template <class Index>
+inline bool step(const TableView& tables, const Index* indexes, __m256i& state, __m256i& symbols) {
+  const __m256i low_half = _mm256_set1_epi32(0xffff), low_15 = _mm256_set1_epi32(0x7fff);
+  const __m256i index = load_indexes(indexes);
+  const __m256i base_shift = gather(tables.columns.lut_base_shift, index);
+  const __m256i folds = gather(tables.columns.folds, index);
+  const __m256i slot = _mm256_and_si256(state, _mm256_set1_epi32((1 << tables.precision) - 1));
+  const __m256i coarse = _mm256_add_epi32(_mm256_srlv_epi32(slot, _mm256_and_si256(base_shift, _mm256_set1_epi32(15))),
+                                          _mm256_and_si256(folds, low_half));
+  const __m256i fine = _mm256_sub_epi32(slot, _mm256_srli_epi32(folds, 16));
+  const __m256i place = _mm256_add_epi32(_mm256_max_epi32(_mm256_min_epi32(slot, coarse), fine),
+                                         _mm256_srli_epi32(base_shift, 4));
+  const __m256i found = gather(tables.lut, place);
+  const __m256i is_next = at_least(slot, _mm256_srli_epi32(found, 16));  // -1 or 0
+  const __m256i entry_index = _mm256_sub_epi32(_mm256_and_si256(found, low_half), is_next);
+  const __m256i entry = gather(tables.entries, entry_index);
+  symbols = _mm256_add_epi32(entry_index, gather(tables.columns.value_base, index));
+  const __m256i frequency = _mm256_and_si256(_mm256_srli_epi32(entry, 15), low_15);
+  state = _mm256_add_epi32(_mm256_mullo_epi32(frequency, _mm256_srli_epi32(state, tables.precision)),
+                           _mm256_sub_epi32(slot, _mm256_and_si256(entry, low_15)));
+  return lane_bits(entry) != 0;
+}
+
+// Lanes below 2^16 take a word each, in lane order; 16 bytes behind `next` must be readable.
+inline const uint8_t* renormalise(__m256i& state, const uint8_t* next) {
+  const __m256i low = _mm256_cmpeq_epi32(_mm256_srli_epi32(state, 16), _mm256_setzero_si256());
+  const unsigned set = lane_bits(low);
+  const __m256i words = _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(next)));
+  const __m256i mine = _mm256_permutevar8x32_epi32(words, lane_numbers(kPermutations.expand[set]));
+  state = _mm256_blendv_epi8(state, _mm256_or_si256(_mm256_slli_epi32(state, 16), mine), low);
+  return next + 2 * __builtin_popcount(set);
+}
+
+// The entries of 8 symbols; false where one of them is outside its table.
+template <class Symbol, class Index>
+inline bool find_entries(const TableView& tables, const Symbol* symbols, const Index* indexes, __m256i& entries) {
+  const __m256i index = load_indexes(indexes);
+  const __m256i range = gather(tables.columns.symbol_entries, index);
+  const __m256i entry_index = _mm256_sub_epi32(load_symbols(symbols), gather(tables.columns.value_base, index));
+  const __m256i slot = _mm256_sub_epi32(entry_index, _mm256_and_si256(range, _mm256_set1_epi32(0xffff)));
+  if (lane_bits(at_least(slot, _mm256_srli_epi32(range, 16)))) return false;
+  entries = gather(tables.entries, entry_index);
+  return true;
+}
+
+// A little less than state / frequency, so that its whole part is right or one too small (it is below 2^22).
+// AVX2 converts no unsigned numbers and cannot choose the rounding: two halves, and a factor below one.
+inline __m256i quotient_below(__m256i state, __m256i frequency) {
+  const __m256 high = _mm256_cvtepi32_ps(_mm256_srli_epi32(state, 16));
+  const __m256 low = _mm256_cvtepi32_ps(_mm256_and_si256(state, _mm256_set1_epi32(0xffff)));
+  const __m256 sum = _mm256_add_ps(_mm256_mul_ps(high, _mm256_set1_ps(65536.0f)), low);
+  const __m256 ratio = _mm256_div_ps(sum, _mm256_cvtepi32_ps(frequency));
+  return _mm256_cvttps_epi32(_mm256_mul_ps(ratio, _mm256_set1_ps(1.0f - 0x1p-22f)));
+}
+
+inline uint16_t* encode_step(int precision, __m256i entry, __m256i& state, uint16_t* next) {
+  const __m256i low_15 = _mm256_set1_epi32(0x7fff);
+  const __m256i frequency = _mm256_srli_epi32(entry, 15);
+  const __m256i full = at_least(state, _mm256_slli_epi32(frequency, 32 - precision));
+  const unsigned set = lane_bits(full);
+  const __m256i first = _mm256_permutevar8x32_epi32(state, lane_numbers(kPermutations.compress[set]));
+  const __m256i halves = _mm256_and_si256(first, _mm256_set1_epi32(0xffff));
+  const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
+  // All eight are written in front of the words that stand, and the chosen ones moved up to them.
+  alignas(16) uint16_t lane_words[8];
+  _mm_store_si128(reinterpret_cast<__m128i*>(lane_words), words);
+  const int num_words = __builtin_popcount(set);
+  for (int k = num_words - 1; k >= 0; --k) next[k - num_words] = lane_words[k];
+  state = _mm256_blendv_epi8(state, _mm256_srli_epi32(state, 16), full);
+  const __m256i quotient = quotient_below(state, frequency);
+  const __m256i rest = _mm256_sub_epi32(state, _mm256_mullo_epi32(quotient, frequency));
+  const __m256i short_by_one = at_least(rest, frequency);  // -1 or 0
+  const __m256i exact = _mm256_sub_epi32(quotient, short_by_one);
+  const __m256i exact_rest = _mm256_sub_epi32(rest, _mm256_and_si256(short_by_one, frequency));
+  state = _mm256_add_epi32(_mm256_slli_epi32(exact, precision),
+                           _mm256_add_epi32(exact_rest, _mm256_and_si256(entry, low_15)));
+  return next - num_words;
+}
+
+struct Rows {
+  template <int kLanes, bool, class Index>
+  static size_t decode(const TableView& view, uint32_t* states, const uint8_t*& next, const uint8_t* limit,
+                       const Index* indexes, int32_t* symbols, size_t num_rows) {
+    constexpr int kVectors = kLanes / 8;
+    __m256i state[kVectors];
+    for (int v = 0; v < kVectors; ++v) state[v] = load_vector(states + 8 * v);
+    size_t row = 0;
+    for (; row < num_rows && next <= limit; ++row, indexes += kLanes, symbols += kLanes) {
+      __m256i after[kVectors], value[kVectors];
+      bool escape = false;
+      for (int v = 0; v < kVectors; ++v) {
+        after[v] = state[v];
+        escape |= step(view, indexes + 8 * v, after[v], value[v]);
+      }
+      if (__builtin_expect(escape, 0)) break;
+      for (int v = 0; v < kVectors; ++v) {
+        next = renormalise(after[v], next);
+        state[v] = after[v];
+        store_vector(symbols + 8 * v, value[v]);
+      }
+    }
+    for (int v = 0; v < kVectors; ++v) store_vector(states + 8 * v, state[v]);
+    return row;
+  }
+
+  template <int kLanes, bool, class Symbol, class Index>
+  static size_t encode(const TableView& view, uint32_t* states, Writer& writer, const Symbol* symbols,
+                       const Index* indexes, size_t num_rows) {
+    constexpr int kVectors = kLanes / 8;
+    __m256i state[kVectors];
+    for (int v = 0; v < kVectors; ++v) state[v] = load_vector(states + 8 * v);
+    uint16_t* next = writer.next;
+    size_t row = 0;
+    for (; row < num_rows && next - writer.begin >= kLanes; ++row) {
+      const size_t first = (num_rows - 1 - row) * kLanes;
+      __m256i entries[kVectors];
+      bool inside = true;
+      for (int v = 0; v < kVectors; ++v)
+        inside &= find_entries(view, symbols + first + 8 * v, indexes + first + 8 * v, entries[v]);
+      if (__builtin_expect(!inside, 0)) break;
+      for (int v = kVectors - 1; v >= 0; --v) next = encode_step(view.precision, entries[v], state[v], next);
+    }
+    writer.next = next;
+    for (int v = 0; v < kVectors; ++v) store_vector(states + 8 * v, state[v]);
+    return row;
+  }
+};
+
+}  // namespace
+
+template <class Index>
+Status decode_avx2(const TableView& tables, uint32_t* states, uint32_t lane, uint32_t num_lanes, Reader& reader,
+                   const Index* indexes, int32_t* symbols, size_t num_symbols) {
+  if (num_lanes == 32) return decode_with<Rows, 32>(tables, states, lane, reader, indexes, symbols, num_symbols);
+  if (num_lanes == 16) return decode_with<Rows, 16>(tables, states, lane, reader, indexes, symbols, num_symbols);
+  if (num_lanes == 8) return decode_with<Rows, 8>(tables, states, lane, reader, indexes, symbols, num_symbols);
+  return decode_scalar(tables, states, lane, num_lanes, reader, indexes, symbols, num_symbols);
+}
+
+template <class Symbol, class Index>
+size_t encode_avx2(const TableView& tables, uint32_t* states, uint32_t num_lanes, Writer& writer,
+                   const Symbol* symbols, const Index* indexes, size_t from, size_t to) {
+  if (num_lanes == 32) return encode_with<Rows, 32>(tables, states, writer, symbols, indexes, from, to);
+  if (num_lanes == 16) return encode_with<Rows, 16>(tables, states, writer, symbols, indexes, from, to);
+  if (num_lanes == 8) return encode_with<Rows, 8>(tables, states, writer, symbols, indexes, from, to);
+  return encode_scalar(tables, states, num_lanes, writer, symbols, indexes, from, to);
+}
+
+BASIC_INSTANTIATE(decode_avx2, encode_avx2)
+
+}  // namespace basic
+
+#endif

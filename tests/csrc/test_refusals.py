@@ -1,0 +1,90 @@
+"""Wrong arguments are refused by name before anything is read."""
+
+import numpy as np
+import pytest
+from coder_cases import coder, gaussian
+
+from basic.runtime import _ans
+
+TABLES = coder()
+SYMBOLS, INDEXES = gaussian(100)
+
+
+@pytest.mark.parametrize(
+    ("symbols", "indexes", "error", "message"),
+    [
+        (SYMBOLS.astype(np.int64), INDEXES, TypeError, "symbols: expected .* int16 or int32 array, got int64"),
+        (SYMBOLS.astype(np.float32), INDEXES, TypeError, "symbols: .* got float32"),
+        (np.full(100, np.nan), INDEXES, TypeError, "symbols: .* got float64"),
+        (SYMBOLS.astype(">i4"), INDEXES, TypeError, "symbols: .* got >i4"),
+        (SYMBOLS[::2], INDEXES[:50], TypeError, "symbols: .* not contiguous"),
+        (SYMBOLS.reshape(10, 10), INDEXES, TypeError, r"symbols: .* one-dimensional .* shape \(10,10,\)"),
+        (SYMBOLS, INDEXES.astype(np.int32), TypeError, "indexes: expected .* uint8 or uint16 array, got int32"),
+        (SYMBOLS, INDEXES[::-1], TypeError, "indexes: .* not contiguous"),
+        (SYMBOLS, INDEXES[:99], ValueError, "same size, got 100 and 99"),
+        (SYMBOLS, np.full(100, 64, np.uint8), IndexError, r"below 64 \(the number of tables\), got 64"),
+        (SYMBOLS, np.full(100, 65535, np.uint16), IndexError, "got 65535"),
+    ],
+)
+def test_encode_refuses(symbols, indexes, error, message):
+    with pytest.raises(error, match=message):
+        _ans.encode(symbols, indexes, TABLES)
+
+
+def test_num_lanes_must_be_a_power_of_two():
+    for wrong in (-1, 3, 64):
+        with pytest.raises(ValueError, match="num_lanes: expected"):
+            _ans.encode(SYMBOLS, INDEXES, TABLES, wrong)
+
+
+def test_decode_refuses_and_goes_on():
+    decoder = _ans.Decoder(_ans.encode(SYMBOLS, INDEXES, TABLES), TABLES)
+    with pytest.raises(TypeError, match="indexes: expected"):
+        decoder.decode(INDEXES.astype(np.int64))
+    with pytest.raises(IndexError, match="below 64"):
+        decoder.decode(np.full(3, 200, np.uint8))
+    np.testing.assert_array_equal(decoder.decode(INDEXES), SYMBOLS)
+    decoder.finish()
+
+
+def test_decoder_refuses_other_data():
+    with pytest.raises(TypeError):
+        _ans.Decoder("text", TABLES)
+    with pytest.raises(TypeError, match="data: expected contiguous bytes"):
+        _ans.Decoder(np.zeros(20, np.uint8)[::2], TABLES)
+
+
+@pytest.mark.parametrize(
+    ("frequencies", "lengths", "offsets", "precision", "message"),
+    [
+        ([512, 512], [2], [0], 9, "precision must be 10..15, got 9"),
+        ([512, 512], [2], [0], 16, "precision must be 10..15, got 16"),
+        ([1024, 0], [2], [0], 10, "table 0: frequency 1 is 0"),
+        ([512, 511], [2], [0], 10, "table 0: frequencies must sum to 1024, got 1023"),
+        ([512, 512, 1024], [2, 1], [0, 0], 10, "table 1: length must be 2.."),
+        ([512, 512], [3], [0], 10, "table 0: length must be 2..2"),
+        ([512, 512], [-1], [0], 10, "table 0: length"),
+        ([512, 512, 7], [2], [0], 10, "lengths sum to 2 but there are 3"),
+        ([512, 256, 256], [3], [2**31 - 1], 10, "table 0: offset 2147483647 puts symbols beyond int32"),
+        ([], [], [], 10, "expected 1..32768 tables, got 0"),
+        ([512, 512], [2], [0, 1], 10, "lengths and offsets: expected the same size, got 1 and 2"),
+        ([1] * 70000, [70000], [0], 15, "at most 65536 frequencies"),
+    ],
+)
+def test_tables_refuse(frequencies, lengths, offsets, precision, message):
+    with pytest.raises(ValueError, match=message):
+        _ans.Tables(
+            np.array(frequencies, np.uint16), np.array(lengths, np.int32), np.array(offsets, np.int32), precision
+        )
+
+
+def test_tables_refuse_more_look_up_than_64_mib():
+    """Four rare symbols between two likely ones make every bucket fine: 32768 slots a table."""
+    one = np.array([16380, 1, 1, 1, 16384, 1], np.uint16)
+    for num_tables, fits in ((500, True), (5000, False)):
+        arrays = np.tile(one, num_tables), np.full(num_tables, 6, np.int32), np.zeros(num_tables, np.int32)
+        if fits:
+            assert _ans.Tables(*arrays, 15).num_bytes < 1 << 26
+        else:
+            with pytest.raises(ValueError, match="tables too large"):
+                _ans.Tables(*arrays, 15)

@@ -91,7 +91,8 @@ def fill(x: Floats, planes: Bytes, box: Box) -> None:
     """
     inside = box.clipped(*planes.shape[1:])
     height, width = inside.height, inside.width
-    np.multiply(planes[:, *inside.slices], np.float32(1 / 255), out=x[: len(planes), :height, :width])
+    target = x[: len(planes), :height, :width]
+    np.multiply(planes[:, *inside.slices], np.float32(1 / 255), out=target, dtype=np.float32)
     x[: len(planes), :height, width:] = x[: len(planes), :height, width - 1 : width]
     x[: len(planes), height:] = x[: len(planes), height - 1 : height]
     if len(planes) == 1:
@@ -219,7 +220,8 @@ def _reduce_grey(image: Image.Image) -> Bytes:
         if not np.isfinite([low, high]).all():
             raise ImageError("image of mode F: expected numbers in 0..255, got NaN or infinity")
         _warn("image of mode F: rounded to 8 bits, clipped to 0..255")
-        return np.rint(values.clip(0, 255)).astype(np.uint8)
+        rounded: Bytes = np.rint(values.clip(0, 255)).astype(np.uint8)
+        return rounded
     if low < 0 or high > 65535:
         raise ImageError(f"image of mode {image.mode}: expected 16-bit values 0..65535, got {low}..{high}")
     return _reduce_16(values)

@@ -1,0 +1,268 @@
+"""`Codec`: images to bitstreams and back with one bundle and one engine.
+
+What a newcomer gets wrong: there are three levels. `encode(level=)` chooses how much the encoder computes, and with it
+the entropy level that the stream needs from then on (`entropy_level=` chooses that apart); `decode(level=)` chooses the
+synthesis alone, so a file coded at the full level decodes with the lightest synthesis, and the reverse.
+"""
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from . import alpha, bitstream
+from .bitstream import DEFAULT_MAX_PIXELS, MAX_QUALITY, MAX_TILE_SIZE, Header, Stream
+from .bundle import Bundle
+from .engine import DEFAULT_ENGINE, Engine, Session, open_engine
+from .entropy import EntropyPath, Floats
+from .errors import BitstreamError, EngineError
+from .image import ImageLike, Picture, from_any, to_pillow
+from .profile import Profile
+from .tiles import UNIT, padded, tiles
+from .transforms import LATENT, Transform, analyse, synthesise
+
+BytesLike = bytes | bytearray | memoryview
+DEFAULT_QUALITY = 32
+DEFAULT_TILE_SIZE = 1024
+
+
+class Codec:
+    """A bundle made ready on an engine. Safe to share between threads: what it keeps is read, or made under a lock.
+
+    Networks are opened when first needed and kept until `close`, which `with` calls.
+
+    >>> with Codec.open() as codec:
+    ...     data = codec.encode("photo.png", level=3, quality=40)
+    ...     codec.decode(data).save("photo_decoded.png")
+    """
+
+    def __init__(self, bundle: Bundle, engine: Engine, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+        """For a bundle and an engine that are open already; `Codec.open` opens both."""
+        self.bundle = bundle
+        self.max_pixels = max_pixels
+        self._engine: Engine | None = engine
+        self._opened: dict[tuple[int, str], Any] = {}
+        self._lock = threading.RLock()
+
+    @classmethod
+    def open(
+        cls,
+        bundle: str | Path | Bundle | None = None,
+        engine: str = DEFAULT_ENGINE,
+        num_threads: int | None = None,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+    ) -> Self:
+        """Open a bundle (None: the one that comes with the package) on an engine.
+
+        `num_threads`: what the engine may use; None leaves it to the engine. `max_pixels`: larger images and files that
+        ask for more are refused before anything is allocated for them.
+
+        Raises:
+            BundleError: the bundle is missing or damaged.
+            EngineError: the engine is unknown or does not work here.
+        """
+        opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        return cls(opened, open_engine(engine, num_threads), max_pixels)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Give back the networks and the engine; the codec cannot be used afterwards."""
+        with self._lock:
+            engine, self._engine = self._engine, None
+            self._opened.clear()
+        if engine is not None:
+            engine.close()
+
+    @property
+    def num_levels(self) -> int:
+        """Of the whole level table; a bundle may hold a part of it (`bundle.levels`)."""
+        return self.bundle.num_levels
+
+    def encode(
+        self,
+        image: ImageLike,
+        *,
+        level: int | None = None,
+        entropy_level: int | None = None,
+        quality: int = DEFAULT_QUALITY,
+        tile_size: int = DEFAULT_TILE_SIZE,
+        profile: Profile | None = None,
+    ) -> bytes:
+        """One image -> bitstream.
+
+        image: Pillow image, numpy array or path, see `image.from_any`. level: of analysis and entropy, 0 the lightest,
+        None the heaviest of the bundle; entropy_level overrides the latter. quality: 0..63. tile_size: the largest
+        tile's side in pixels, a multiple of 64.
+
+        Raises:
+            ImageError: the image is unreadable, unsupported or too large.
+            BundleError: the bundle has no such level.
+            ValueError: quality or tile_size is out of range.
+        """
+        files = self.encode_batch(
+            [image], level=level, entropy_level=entropy_level, quality=quality, tile_size=tile_size, profile=profile
+        )
+        return files[0]
+
+    def encode_batch(
+        self,
+        images: Sequence[ImageLike],
+        *,
+        level: int | None = None,
+        entropy_level: int | None = None,
+        quality: int = DEFAULT_QUALITY,
+        tile_size: int = DEFAULT_TILE_SIZE,
+        profile: Profile | None = None,
+    ) -> list[bytes]:
+        """Several images -> bitstreams, as from `encode`; windows of equal shape run through analysis together."""
+        if not 0 <= quality <= MAX_QUALITY:
+            raise ValueError(f"quality: expected 0..{MAX_QUALITY}, got {quality}")
+        if not UNIT <= tile_size <= MAX_TILE_SIZE or tile_size % UNIT:
+            raise ValueError(f"tile_size: expected a multiple of {UNIT} in {UNIT}..{MAX_TILE_SIZE}, got {tile_size}")
+        with nullcontext() if profile is None else profile.whole():
+            level = self._level(level)
+            path_level = level if entropy_level is None else self._level(entropy_level)
+            pictures = [from_any(image, self.max_pixels) for image in images]
+            transform = self._transform("analysis", level, self.bundle.gain(quality))
+            latents = analyse(transform, pictures, profile)
+            return [
+                self._code(picture, y, z, path_level, quality, tile_size, profile)
+                for picture, (y, z) in zip(pictures, latents, strict=True)
+            ]
+
+    def decode(self, data: BytesLike, *, level: int | None = None, profile: Profile | None = None) -> Image.Image:
+        """Bitstream -> Pillow image of mode L, LA, RGB or RGBA, as it was encoded.
+
+        level: of the synthesis; None takes the stream's entropy level.
+
+        Raises:
+            BitstreamError: the data is damaged, asks for too many pixels or needs another bundle.
+            BundleError: the bundle has no such level.
+        """
+        return self.decode_batch([data], level=level, profile=profile)[0]
+
+    def decode_batch(
+        self, files: Sequence[BytesLike], *, level: int | None = None, profile: Profile | None = None
+    ) -> list[Image.Image]:
+        """Several bitstreams -> images; windows of equal shape, level and quality run through synthesis together."""
+        with nullcontext() if profile is None else profile.whole():
+            streams = [bitstream.read(data, self.max_pixels) for data in files]
+            found = [self._entropy_level(stream.header) for stream in streams]
+            together: dict[tuple[int, int], list[int]] = {}
+            for number, (stream, path_level) in enumerate(zip(streams, found, strict=True)):
+                key = (path_level if level is None else self._level(level), stream.header.quality)
+                together.setdefault(key, []).append(number)
+            pictures = [_empty_picture(stream) for stream in streams]
+            for (synthesis_level, quality), numbers in together.items():
+                latents = [self._latents(streams[number], found[number], profile) for number in numbers]
+                transform = self._transform("synthesis", synthesis_level, self.bundle.inverse_gain(quality))
+                synthesise(transform, latents, [pictures[number].planes for number in numbers], profile)
+            return [to_pillow(picture) for picture in pictures]
+
+    def decode_latents(self, data: BytesLike) -> NDArray[np.int32]:
+        """Bitstream -> y_hat in eighths, int32 (M, ceil64(H) / 16, ceil64(W) / 16): what every engine must agree on."""
+        stream = bitstream.read(data, self.max_pixels)
+        latents = self._latents(stream, self._entropy_level(stream.header), None)
+        return np.multiply(latents, 8, dtype=np.float32).astype(np.int32)
+
+    def _code(
+        self, picture: Picture, y: Floats, z: Floats, level: int, quality: int, tile_size: int, profile: Profile | None
+    ) -> bytes:
+        path = self._path(level)
+        header = Header(
+            width=picture.width,
+            height=picture.height,
+            grey=picture.grey,
+            alpha=picture.alpha is not None,
+            icc=picture.icc is not None,
+            level=level,
+            quality=quality,
+            entropy_id=self.bundle.level(level).entropy_id,
+            tile_size=tile_size,
+        )
+        payloads = []
+        for tile in tiles(picture.height, picture.width, tile_size):
+            y_tile = y[:, *tile.scaled(1, LATENT).slices]
+            payloads.append(path.encode(y_tile, z[:, *tile.scaled(1, UNIT).slices], profile))
+        icc = None if picture.icc is None else alpha.pack_icc(picture.icc)
+        plane = None if picture.alpha is None else alpha.pack_alpha(picture.alpha)
+        return bitstream.write(header, icc, plane, payloads)
+
+    def _latents(self, stream: Stream, level: int, profile: Profile | None) -> Floats:
+        """y_hat of a whole image, float32 (M, padded H / 16, padded W / 16)."""
+        path, header = self._path(level), stream.header
+        height, width = padded(header.height), padded(header.width)
+        if len(stream.tiles) == 1:
+            return path.decode(stream.tiles[0], height, width, profile)
+        y_hat = np.empty((self.bundle.latent_channels, height // LATENT, width // LATENT), np.float32)
+        boxes = tiles(header.height, header.width, header.tile_size)
+        for number, (tile, payload) in enumerate(zip(boxes, stream.tiles, strict=True)):
+            try:
+                decoded = path.decode(payload, tile.height, tile.width, profile)
+            except BitstreamError as error:
+                raise BitstreamError(f"tile {number}: {error}") from error
+            y_hat[:, *tile.scaled(1, LATENT).slices] = decoded
+        return y_hat
+
+    def _level(self, level: int | None) -> int:
+        return max(self.bundle.levels) if level is None else self.bundle.level(level).level
+
+    def _entropy_level(self, header: Header) -> int:
+        """Where this bundle has the entropy path that the stream names."""
+        found = [level.level for level in self.bundle.levels.values() if level.entropy_id == header.entropy_id]
+        if not found:
+            here = ", ".join(level.entropy_id.hex() for level in self.bundle.levels.values())
+            raise BitstreamError(
+                f"the file needs entropy path {header.entropy_id.hex()} (level {header.level} of its bundle), this one "
+                f"has {here}; decode with the bundle that encoded the file, or one that kept its entropy path"
+            )
+        return header.level if header.level in found else found[0]
+
+    def _transform(self, part: str, level: int, gain: Floats) -> Transform:
+        return Transform(self._session(level, part), gain, self.bundle.receptive_field[part])
+
+    def _path(self, level: int) -> EntropyPath:
+        def make() -> EntropyPath:
+            plan, tables = self.bundle.level(level).plan, self.bundle.tables(level)
+            contexts = [self._session(level, f"context_g{group}") for group in range(len(plan))]
+            return EntropyPath(plan, tables, self.bundle.latent_channels, self._session(level, "hyper"), contexts)
+
+        path: EntropyPath = self._once((level, "entropy"), make)
+        return path
+
+    def _session(self, level: int, part: str) -> Session:
+        def make() -> Session:
+            if self._engine is None:
+                raise EngineError("this Codec is closed; open another")
+            return self._engine.open(self.bundle, level, part)
+
+        session: Session = self._once((level, part), make)
+        return session
+
+    def _once(self, key: tuple[int, str], make: Callable[[], Any]) -> Any:
+        """What `make` gave when it was first asked for."""
+        found = self._opened.get(key)
+        if found is None:
+            with self._lock:
+                found = self._opened.get(key)
+                if found is None:
+                    found = self._opened[key] = make()
+        return found
+
+
+def _empty_picture(stream: Stream) -> Picture:
+    header = stream.header
+    plane = None if stream.alpha is None else alpha.unpack_alpha(stream.alpha, header.height, header.width)
+    icc = None if stream.icc is None else alpha.unpack_icc(stream.icc)
+    return Picture(np.empty((1 if header.grey else 3, header.height, header.width), np.uint8), plane, icc)

@@ -1,0 +1,85 @@
+"""onnxruntime on the CPU, the default engine.
+
+What a newcomer gets wrong: graph optimisation changes the last bit of floating point results, and so does the kind of
+processor; the number of threads does not. So every option that could matter is pinned here, for the encoder and the
+decoder alike, and none is left to the environment.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from .bundle import Bundle
+from .engine import Array
+from .errors import EngineError
+
+_QUIET = 3  # errors only
+
+
+class OnnxEngine:
+    """onnxruntime with the CPU provider."""
+
+    name = "ort"
+
+    def __init__(self, ort: Any, num_threads: int | None) -> None:
+        self._ort = ort
+        self._options = _options(ort, num_threads)
+
+    @property
+    def detail(self) -> str:
+        return f"onnxruntime {self._ort.__version__}"
+
+    def open(self, bundle: Bundle, level: int, part: str) -> "OnnxSession":
+        model = bundle.read(bundle.level(level).parts[part].file)
+        what = f"level {level}, part {part}"
+        try:
+            session = self._ort.InferenceSession(model, self._options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # onnxruntime's exceptions share no base
+            raise EngineError(f"onnxruntime {self._ort.__version__} cannot open {what}: {error}") from error
+        return OnnxSession(session, what)
+
+    def close(self) -> None:
+        """Nothing is held here; sessions free themselves with their last reference."""
+
+
+class OnnxSession:
+    """One part in onnxruntime; `run` may be called from several threads at once."""
+
+    def __init__(self, session: Any, what: str) -> None:
+        self._run = session.run
+        self._what = what
+        self._outputs = [output.name for output in session.get_outputs()]
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        try:
+            return dict(zip(self._outputs, self._run(None, inputs), strict=True))
+        except Exception as error:  # onnxruntime's exceptions share no base
+            raise EngineError(f"onnxruntime failed in {self._what}: {error}") from error
+
+
+def start(num_threads: int | None) -> OnnxEngine:
+    """Import onnxruntime and start the engine.
+
+    Raises:
+        EngineError: onnxruntime is missing or cannot be loaded.
+    """
+    try:
+        import onnxruntime as ort
+    except ImportError as error:
+        raise EngineError(f"engine ort: onnxruntime cannot be imported ({error}); pip install onnxruntime") from error
+    if not hasattr(ort, "InferenceSession"):
+        raise EngineError(
+            "engine ort: the installed onnxruntime is broken, as when either of onnxruntime and onnxruntime-gpu was "
+            "removed; pip install --force-reinstall onnxruntime"
+        )
+    return OnnxEngine(ort, num_threads)
+
+
+def _options(ort: Any, num_threads: int | None) -> Any:
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_ENABLE_ALL
+    options.execution_mode = ort.ExecutionMode.ORT_SEQUENTIAL
+    options.use_deterministic_compute = True
+    options.intra_op_num_threads = num_threads or 0  # 0: as many as the machine has cores
+    options.inter_op_num_threads = 1
+    options.log_severity_level = _QUIET
+    return options

@@ -1,0 +1,99 @@
+"""Analysis and synthesis of whole images, window by window; equal windows of several images run as one batch.
+
+What a newcomer gets wrong: a window keeps only its inner part, where the network saw as much as it would have seen of
+the whole image. So windows change the result by rounding at most, and memory depends on the size of a window alone.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .engine import Session
+from .image import Picture, fill, store
+from .profile import Profile, measure
+from .tiles import UNIT, Box, Window, padded, windows
+
+Bytes = NDArray[np.uint8]
+Floats = NDArray[np.float32]
+
+LATENT = 16
+"""Pixels to a latent."""
+WINDOW = 2048
+"""Largest inner side of a window in pixels: at the full level a window takes a few hundred MB."""
+BATCH_PIXELS = 1 << 22
+"""A batch grows until it has so many pixels."""
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """One transform of one level, with the gain of a quality: `gain` goes in with every window, (1, M, 1, 1).
+
+    `margin`: how far its outputs can see, in pixels; `window`: the largest inner side of its windows.
+    """
+
+    session: Session
+    gain: Floats
+    margin: int
+    window: int = WINDOW
+
+
+def analyse(
+    transform: Transform, pictures: Sequence[Picture], profile: Profile | None = None
+) -> list[tuple[Floats, Floats]]:
+    """For each picture y float32 (M, H/16, W/16) and z float32 (C, H/64, W/64), H and W padded to multiples of 64."""
+    margin = -(-transform.margin // UNIT) * UNIT
+    sizes = [(padded(picture.height), padded(picture.width)) for picture in pictures]
+    ys: list[Floats | None] = [None] * len(pictures)
+    zs: list[Floats | None] = [None] * len(pictures)
+    for batch in _batches(sizes, transform.window, margin):
+        outer = batch[0][1].outer
+        x = np.empty((len(batch), 3, outer.height, outer.width), np.float32)
+        for i, (number, window) in enumerate(batch):
+            fill(x[i], pictures[number].planes, window.outer)
+        with measure(profile, "analysis"):
+            outputs = transform.session.run({"x": x, "gain": transform.gain})
+        for i, (number, window) in enumerate(batch):
+            ys[number] = _paste(ys[number], outputs["y"][i], window, sizes[number], LATENT)
+            zs[number] = _paste(zs[number], outputs["z"][i], window, sizes[number], UNIT)
+    return [(y, z) for y, z in zip(ys, zs, strict=True) if y is not None and z is not None]
+
+
+def synthesise(
+    transform: Transform, latents: Sequence[Floats], planes: Sequence[Bytes], profile: Profile | None = None
+) -> None:
+    """Decode each latent y_hat float32 (M, H/16, W/16) into its planes uint8 (1 or 3, height, width), rounded."""
+    margin = -(-transform.margin // LATENT) * LATENT
+    sizes = [(LATENT * latent.shape[1], LATENT * latent.shape[2]) for latent in latents]
+    for batch in _batches(sizes, transform.window, margin):
+        seen = [latents[number][:, *window.outer.scaled(1, LATENT).slices] for number, window in batch]
+        y_hat = np.ascontiguousarray(seen[0][None]) if len(seen) == 1 else np.stack(seen)
+        with measure(profile, "synthesis"):
+            x_hat = transform.session.run({"y_hat": y_hat, "inverse_gain": transform.gain})["x_hat"]
+        for i, (number, window) in enumerate(batch):
+            store(x_hat[i][:, *window.inner.within(window.outer).slices], planes[number], window.inner)
+
+
+def _batches(sizes: Sequence[tuple[int, int]], size: int, margin: int) -> Iterator[list[tuple[int, Window]]]:
+    """(number of the image, window) in batches of equal outer shape and at most BATCH_PIXELS."""
+    waiting: dict[tuple[int, int], list[tuple[int, Window]]] = {}
+    for number, (height, width) in enumerate(sizes):
+        for window in windows(height, width, size, margin):
+            shape = (window.outer.height, window.outer.width)
+            batch = waiting.setdefault(shape, [])
+            batch.append((number, window))
+            if (len(batch) + 1) * shape[0] * shape[1] > BATCH_PIXELS:
+                yield waiting.pop(shape)
+    yield from waiting.values()
+
+
+def _paste(whole: Floats | None, part: Floats, window: Window, size: tuple[int, int], stride: int) -> Floats:
+    """Put a window's output (C, outer / stride) where it belongs in that of the image, made when first needed."""
+    if window.inner == Box(0, 0, *size):
+        return part
+    if whole is None:
+        whole = np.empty((len(part), size[0] // stride, size[1] // stride), np.float32)
+    source = window.inner.within(window.outer).scaled(1, stride)
+    whole[:, *window.inner.scaled(1, stride).slices] = part[:, *source.slices]
+    return whole

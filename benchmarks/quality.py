@@ -37,7 +37,7 @@ def ms_ssim(x: Pixels, x_hat: Pixels) -> float | None:
     """
     if min(x.shape[:2]) < MIN_MS_SSIM_SIDE:
         return None
-    a, b = (np.ascontiguousarray(np.moveaxis(image, 2, 0), dtype=np.float32) / 255 for image in (x, x_hat))
+    a, b = _planes(x), _planes(x_hat)
     result = np.ones(len(a), np.float32)
     for scale, weight in enumerate(_SCALE_WEIGHTS):
         if scale:
@@ -57,13 +57,20 @@ def _ssim(a: _Planes, b: _Planes) -> tuple[_Planes, _Planes]:
     return (luminance * contrast).mean(axis=(1, 2)), contrast.mean(axis=(1, 2))
 
 
+def _planes(image: Pixels) -> _Planes:
+    """(H, W, C) 8-bit -> (C, H, W) in 0..1."""
+    planes = np.ascontiguousarray(np.moveaxis(image, 2, 0), dtype=np.float32)
+    planes /= 255
+    return planes
+
+
 def _halve(planes: _Planes) -> _Planes:
     """2x2 means; an odd side gets one zero in front, as pytorch-msssim pads."""
     _, height, width = planes.shape
     planes = np.pad(planes, ((0, 0), (height % 2, 0), (width % 2, 0)))
-    return (
-        planes[:, ::2, ::2] + planes[:, 1::2, ::2] + planes[:, ::2, 1::2] + planes[:, 1::2, 1::2]
-    ) / 4  # (C, ceil(H/2), ceil(W/2))
+    total: _Planes = planes[:, ::2, ::2] + planes[:, 1::2, ::2] + planes[:, ::2, 1::2] + planes[:, 1::2, 1::2]
+    total /= 4
+    return total  # (C, ceil(H/2), ceil(W/2))
 
 
 def _blur(planes: _Planes) -> _Planes:

@@ -7,6 +7,7 @@ up all of them. A row names its engine, so that rows of several engines live in 
 
 import csv
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -212,5 +213,9 @@ class Report:
 
 
 def _rounded(row: dict[str, Any]) -> dict[str, Any]:
-    """Six significant digits: more than any clock here resolves, and files that can be read."""
-    return {key: float(f"{value:.6g}") if isinstance(value, float) else value for key, value in row.items()}
+    """Six significant digits: more than any clock here resolves, and files that can be read; infinity is null."""
+    return {key: _round(value) if isinstance(value, float) else value for key, value in row.items()}
+
+
+def _round(value: float) -> float | None:
+    return float(f"{value:.6g}") if math.isfinite(value) else None

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from basic.benchmarks.quality import MIN_MS_SSIM_SIDE, ms_ssim, psnr_db
 from numpy.typing import NDArray
+
+from basic.benchmarks.quality import MIN_MS_SSIM_SIDE, ms_ssim, psnr_db
 
 
 def photograph(height: int, width: int, seed: int = 1) -> NDArray[np.uint8]:

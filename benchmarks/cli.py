@@ -1,0 +1,154 @@
+"""`basic-bench`: what a bundle costs and what it gives, on this machine, on these images.
+
+What a newcomer gets wrong: levels compare within one run on one machine. Two reports are two experiments.
+"""
+
+import argparse
+import importlib.util
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from ..runtime.bitstream import MAX_QUALITY
+from ..runtime.errors import BasicError
+from .images import load_photos
+from .machine import command_line
+from .plots import draw
+from .rate import peer_curves
+from .report import print_report, write_html
+from .results import Report
+from .run import STAGES, Settings, reference_curves, run
+
+WIDE = 200
+"""Columns of a table that goes to a file or a pipe: nothing is cut off."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command; 0 is success, 1 a failure while measuring, 2 wrong input."""
+    args = parser().parse_args(argv)
+    log = Console(stderr=True)
+    try:
+        settings = settings_from(args)
+        if args.output is not None:
+            args.output.mkdir(parents=True, exist_ok=True)
+        report = run_with_progress(settings, log)
+        deliver(report, settings, args.output, as_json=args.json, log=log)
+    except (BasicError, OSError) as error:
+        log.print(f"basic-bench: {error}", style="red", markup=False, highlight=False)
+        return 2
+    return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """All options of the command."""
+    made = argparse.ArgumentParser(
+        prog="basic-bench",
+        description="Measure a bundle: latency, MACs, memory, rate and quality per level; tables, JSON, CSV, plots.",
+    )
+    add = made.add_argument
+    add("bundle", nargs="?", type=Path, metavar="BUNDLE", help="a folder or zip; default: the packaged one")
+    add("--images", type=Path, required=True, metavar="DIR", help="folder of photographs, or one file")
+    add("--engine", default="ort", metavar="NAMES", help="engines side by side, separated by commas (default: ort)")
+    add("--levels", type=numbers, default=(), metavar="0,3,7", help="default: all")
+    add(
+        "--qualities", type=qualities, default=Settings.qualities, metavar="8,20,..", help="0..63, for rate and quality"
+    )
+    add("--timing-quality", type=quality, default=Settings.timing_quality, metavar="Q", help="for times and memory")
+    add("--threads", type=positive, default=Settings.threads, metavar="N", help="of the engine (default: 1)")
+    add("--repeats", type=positive, default=Settings.repeats, metavar="N", help="rounds over the timed images")
+    add("--warmup", type=positive, default=Settings.warmup, metavar="N", help="unmeasured runs of a level per round")
+    add("--limit", type=positive, metavar="N", help="use the first N images only")
+    add("--timed-images", type=positive, default=Settings.num_timed_images, metavar="N", help="of one size, for times")
+    add("--skip", nargs="+", choices=STAGES, default=[], help="leave out a stage")
+    add("--peers", action="store_true", help="measure JPEG, WebP, AVIF, and CompressAI where it is installed")
+    add("--compressai-python", type=Path, metavar="PATH", help="the interpreter that has CompressAI, if not this one")
+    add("--curves", type=Path, nargs="+", default=[], metavar="JSON", help="reference curves (default: Kodak's)")
+    add("--json", action="store_true", help="print the report as JSON instead of tables")
+    add("-o", "--output", type=Path, metavar="DIR", help="write report.json, CSV, PNG plots and report.html")
+    return made
+
+
+def settings_from(args: argparse.Namespace) -> Settings:
+    """Parsed arguments as settings; CompressAI is measured with --peers where this interpreter has it."""
+    here = Path(sys.executable) if args.peers and importlib.util.find_spec("compressai") else None
+    return Settings(
+        images=args.images,
+        bundle=args.bundle,
+        engines=tuple(dict.fromkeys(name.strip() for name in args.engine.split(","))),
+        levels=args.levels,
+        qualities=args.qualities,
+        timing_quality=args.timing_quality,
+        threads=args.threads,
+        warmup=args.warmup,
+        repeats=args.repeats,
+        limit=args.limit,
+        num_timed_images=args.timed_images,
+        stages=tuple(stage for stage in STAGES if stage not in args.skip),
+        peers=args.peers,
+        compressai_python=args.compressai_python or here,
+        curves=tuple(args.curves),
+        command=command_line(),
+    )
+
+
+def run_with_progress(settings: Settings, log: Console) -> Report:
+    """`run`, with the current step and the elapsed time on stderr."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=log, transient=True) as progress:
+        task = progress.add_task("opening", total=None)
+        return run(settings, lambda text: progress.update(task, description=text))
+
+
+def deliver(report: Report, settings: Settings, output: Path | None, *, as_json: bool, log: Console) -> None:
+    """Result to stdout, files to the output folder."""
+    if as_json:
+        sys.stdout.write(report.to_json())
+    else:
+        console = Console()
+        print_report(report, console if console.is_terminal else Console(width=WIDE))
+    if output is not None:
+        (output / "report.json").write_text(report.to_json(), encoding="utf-8")
+        report.write_csv(output)
+        references = reference_curves(settings, load_photos(settings.images, settings.limit))
+        plots = draw(report, [*references, *peer_curves(report.peers)], output)
+        write_html(report, plots, output / "report.html")
+        log.print(f"wrote {output / 'report.html'} and {output / 'report.json'}", markup=False, highlight=False)
+
+
+def numbers(text: str) -> tuple[int, ...]:
+    """ "0,3,7" -> (0, 3, 7), each once."""
+    try:
+        found = tuple(dict.fromkeys(int(item) for item in text.split(",")))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"expected numbers separated by commas, got {text!r}") from None
+    if any(number < 0 for number in found):
+        raise argparse.ArgumentTypeError(f"expected numbers from 0 up, got {text!r}")
+    return found
+
+
+def qualities(text: str) -> tuple[int, ...]:
+    """Numbers in 0..63."""
+    return tuple(quality(str(number)) for number in numbers(text))
+
+
+def quality(text: str) -> int:
+    """One number in 0..63."""
+    (number,) = numbers(text) if "," not in text else (MAX_QUALITY + 1,)
+    if number > MAX_QUALITY:
+        raise argparse.ArgumentTypeError(f"quality: expected 0..{MAX_QUALITY}, got {text}")
+    return number
+
+
+def positive(text: str) -> int:
+    """A whole number from 1 up."""
+    (number,) = numbers(text) if "," not in text else (0,)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 up, got {text!r}")
+    return number
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,133 @@
+"""Other codecs, measured in the same run on the same images.
+
+What a newcomer gets wrong: Pillow decodes lazily. `Image.open` alone reads a header; `load` is the decoding.
+"""
+
+import io
+import json
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import AvifImagePlugin, Image, features
+
+from .images import Photo
+from .quality import ms_ssim, psnr_db
+from .rate import mean_or_none
+from .results import BenchError, PeerRow
+
+T = TypeVar("T")
+
+COMPRESSAI_SCRIPT = Path(__file__).parent / "compressai_peer.py"
+MBT2018_MEAN = "CompressAI mbt2018-mean"
+
+
+@dataclass(frozen=True, slots=True)
+class PillowPeer:
+    """A codec that Pillow writes, with the qualities that span about 0.1 to 1.6 bpp on photographs."""
+
+    name: str
+    format: str
+    feature: str | None
+    qualities: tuple[int, ...]
+    options: tuple[tuple[str, int], ...] = ()
+
+    @property
+    def available(self) -> bool:
+        return self.feature is None or bool(features.check(self.feature))
+
+    def encode(self, image: Image.Image, quality: int) -> bytes:
+        buffer = io.BytesIO()
+        image.save(buffer, self.format, quality=quality, **dict(self.options))
+        return buffer.getvalue()
+
+
+PILLOW_PEERS = (
+    PillowPeer("JPEG", "JPEG", None, (5, 10, 25, 50, 75, 90)),
+    PillowPeer("WebP", "WEBP", "webp", (1, 10, 30, 60, 80, 90), (("method", 4),)),
+    PillowPeer("AVIF", "AVIF", "avif", (10, 25, 40, 55, 70), (("speed", 6), ("max_threads", 1))),
+)
+
+
+def measure_pillow(photos: Sequence[Photo], step: Callable[[str], None]) -> list[PeerRow]:
+    """Every peer that this Pillow has, at each of its qualities, one thread; `step` is called with a peer's name."""
+    AvifImagePlugin.DEFAULT_MAX_THREADS = 1  # Pillow takes the decoder's number of threads from here
+    rows = []
+    for peer in PILLOW_PEERS:
+        if peer.available:
+            decode_pixels(peer.encode(Image.fromarray(photos[0].pixels), peer.qualities[0]))  # warm-up
+            for quality in peer.qualities:
+                step(f"{peer.name} q{quality}")
+                rows.append(_measure_peer(peer, quality, photos))
+    return rows
+
+
+def decode_pixels(data: bytes) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    """Pixels (H, W, 3) of any file that Pillow reads."""
+    with Image.open(io.BytesIO(data)) as image:
+        return np.asarray(image.convert("RGB"))
+
+
+def _measure_peer(peer: PillowPeer, quality: int, photos: Sequence[Photo]) -> PeerRow:
+    encode_s, decode_s, rates, psnr, ssim = [], [], [], [], []
+    for photo in photos:
+        image = Image.fromarray(photo.pixels)
+        data, spent = _timed(partial(peer.encode, image, quality))
+        encode_s.append(spent)
+        pixels, spent = _timed(partial(decode_pixels, data))
+        decode_s.append(spent)
+        rates.append(8 * len(data) / photo.num_pixels)
+        psnr.append(psnr_db(photo.pixels, pixels))
+        ssim.append(ms_ssim(photo.pixels, pixels))
+    encode_ms, decode_ms = 1e3 * np.median(encode_s, axis=0), 1e3 * np.median(decode_s, axis=0)
+    return PeerRow(
+        peer=peer.name,
+        setting=", ".join([f"quality {quality}", *(f"{key} {value}" for key, value in peer.options)]),
+        num_images=len(photos),
+        bpp=float(np.mean(rates)),
+        psnr_db=float(np.mean(psnr)),
+        ms_ssim=mean_or_none(ssim),
+        encode_p50_ms=float(encode_ms[0]),
+        decode_p50_ms=float(decode_ms[0]),
+        encode_cpu_p50_ms=float(encode_ms[1]),
+        decode_cpu_p50_ms=float(decode_ms[1]),
+    )
+
+
+def _timed(call: Callable[[], T]) -> tuple[T, tuple[float, float]]:
+    wall, cpu = time.perf_counter(), time.process_time()
+    result = call()
+    return result, (time.perf_counter() - wall, time.process_time() - cpu)
+
+
+def measure_compressai(
+    python: Path, photo: Photo, *, threads: int, warmup: int, repeats: int
+) -> tuple[PeerRow, dict[str, str]]:
+    """Time CompressAI's mbt2018-mean (random weights) under the interpreter that has it; the row and its versions.
+
+    Raises BenchError with the script's last words where it fails.
+    """
+    with TemporaryDirectory() as folder:
+        image = Path(folder) / "photo.png"
+        Image.fromarray(photo.pixels).save(image)
+        numbers = [f"--threads={threads}", f"--warmup={warmup}", f"--repeats={repeats}"]
+        command = [str(python), str(COMPRESSAI_SCRIPT), str(image), *numbers]
+        try:
+            done = subprocess.run(command, capture_output=True, text=True, timeout=600)
+        except (OSError, subprocess.TimeoutExpired) as error:
+            raise BenchError(f"CompressAI: cannot run {python}: {error}") from error
+    if done.returncode:
+        last_words = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise BenchError(
+            f"CompressAI: {python} cannot measure it ({last_words}); give --compressai-python an interpreter with "
+            "torch and `pip install --no-deps compressai`"
+        )
+    result = json.loads(done.stdout)
+    row = PeerRow(peer=MBT2018_MEAN, num_images=1, bpp=None, psnr_db=None, ms_ssim=None, **result["row"])
+    return row, result["versions"]

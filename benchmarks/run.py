@@ -1,0 +1,178 @@
+"""One benchmark run from settings to report; `cli.py` and other suites call it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from ..runtime.bundle import Bundle
+from ..runtime.codec import DEFAULT_QUALITY, Codec
+from ..runtime.tiles import padded
+from .curves import KODAK_CURVES, Curve, applies_to, load_curves
+from .fit import NETWORK_TASKS, fit_parts, shares
+from .images import Photo, load_photos, same_size
+from .machine import images_used, load_average, machine
+from .memory import Target, peak_memory_mib
+from .peers import MBT2018_MEAN, measure_compressai, measure_pillow
+from .rate import bd_rows, measure_rates, peer_curves
+from .results import BenchError, LevelRow, PeerRow, Report, SpeedupRow
+from .shapes import input_shapes
+from .timing import Costs, Plan, level_rows, part_rows, time_levels
+from .traffic import traffic_bytes
+
+STAGES = ("timing", "memory", "quality")
+Step = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure. Empty `levels`: all; `bundle` None: the packaged one; `compressai_python` None: skip it."""
+
+    images: Path
+    bundle: Path | None = None
+    engines: tuple[str, ...] = ("ort",)
+    levels: tuple[int, ...] = ()
+    qualities: tuple[int, ...] = (8, 20, 32, 44, 56)
+    timing_quality: int = DEFAULT_QUALITY
+    threads: int = 1
+    warmup: int = 2
+    repeats: int = 5
+    limit: int | None = None
+    num_timed_images: int = 4
+    stages: tuple[str, ...] = STAGES
+    peers: bool = False
+    compressai_python: Path | None = None
+    curves: tuple[Path, ...] = ()
+    command: str = ""
+
+
+def run(settings: Settings, step: Step) -> Report:
+    """Measure everything asked for; `step` is told what comes next.
+
+    Raises BundleError, EngineError, ImageError or BenchError for what cannot be measured, before measuring anything
+    where that can be known.
+    """
+    photos = load_photos(settings.images, settings.limit)
+    timed = same_size(photos, settings.num_timed_images)
+    bundle = Bundle.open(settings.bundle)
+    levels = settings.levels or tuple(sorted(bundle.levels))
+    for level in levels:
+        bundle.level(level)
+    references = reference_curves(settings, photos)
+    report = Report(circumstances(settings, bundle, photos, timed))
+    for engine in settings.engines:
+        measure_engine(report, settings, bundle, engine, levels, photos, timed, step)
+    if settings.peers:
+        report.peers.extend(measure_pillow(photos, step))
+    if settings.compressai_python is not None:
+        measure_mbt2018_mean(report, settings, settings.compressai_python, timed[0], step)
+    report.bd_rates.extend(bd_rows(report.qualities, [*references, *peer_curves(report.peers)]))
+    report.circumstances["load_average_after"] = load_average()
+    return report
+
+
+def reference_curves(settings: Settings, photos: Sequence[Photo]) -> list[Curve]:
+    """The curve files that were given; without any, the Kodak curves where the images are those they average over."""
+    if settings.curves:
+        return [curve for path in settings.curves for curve in load_curves(path)]
+    return load_curves(KODAK_CURVES) if applies_to(photo.stem for photo in photos) else []
+
+
+def measure_engine(
+    report: Report,
+    settings: Settings,
+    bundle: Bundle,
+    engine: str,
+    levels: Sequence[int],
+    photos: Sequence[Photo],
+    timed: Sequence[Photo],
+    step: Step,
+) -> None:
+    """Add one engine's rows to the report."""
+    with Codec.open(bundle, engine=engine, num_threads=settings.threads) as codec:
+        memory: Mapping[tuple[int, str], float | None] = {}
+        if "memory" in settings.stages:
+            image = Image.fromarray(timed[0].pixels)
+            streams = {level: codec.encode(image, level=level, quality=settings.timing_quality) for level in levels}
+            target = Target(settings.bundle, engine, settings.threads, settings.timing_quality)
+            memory = peak_memory_mib(target, timed[0], streams, step)
+        if "timing" in settings.stages:
+            plan = Plan(settings.timing_quality, settings.warmup, settings.repeats)
+            clocks = time_levels(codec, levels, timed, plan, step)
+            costs = part_costs(bundle, levels, timed[0], memory)
+            report.parts.extend(part_rows(engine, bundle, clocks, costs))
+            report.levels.extend(level_rows(engine, bundle, clocks, costs))
+            add_fits(report, engine)
+        if "quality" in settings.stages:
+            report.qualities.extend(measure_rates(codec, engine, levels, settings.qualities, photos, step))
+
+
+def part_costs(
+    bundle: Bundle, levels: Sequence[int], photo: Photo, memory: Mapping[tuple[int, str], float | None]
+) -> Costs:
+    """Pixels, traffic and memory of one image of the timed size."""
+    height, width = (padded(side) for side in photo.pixels.shape[:2])
+    traffic = {
+        (level, name): traffic_bytes(bundle.read(part.file), input_shapes(part, height, width))
+        for level in levels
+        for name, part in bundle.levels[level].parts.items()
+    }
+    return Costs(height * width, traffic, memory)
+
+
+def add_fits(report: Report, engine: str) -> None:
+    """Fit MACs alone and MACs with bytes; the better model says where the time goes."""
+    parts = [row for row in report.parts if row.engine == engine]
+    fits = [fit for fit in (fit_parts(parts, with_bytes=flag) for flag in (False, True)) if fit is not None]
+    report.fits.extend(fits)
+    if fits:
+        report.shares.extend(shares(fits[-1], parts, [row for row in report.levels if row.engine == engine]))
+
+
+def measure_mbt2018_mean(report: Report, settings: Settings, python: Path, photo: Photo, step: Step) -> None:
+    """Add CompressAI's row and how much faster each level is."""
+    step(MBT2018_MEAN)
+    row, versions = measure_compressai(
+        python, photo, threads=settings.threads, warmup=settings.warmup, repeats=settings.repeats
+    )
+    report.peers.append(row)
+    report.circumstances["peer_versions"] = versions
+    report.speedups.extend(speedup(level, row) for level in report.levels)
+
+
+def speedup(level: LevelRow, peer: PeerRow) -> SpeedupRow:
+    """How many times faster a level's task is than a peer's."""
+    if level.task not in NETWORK_TASKS:
+        raise BenchError(f"task {level.task!r}: expected one of {', '.join(NETWORK_TASKS)}")
+    encode = level.task == "encode"
+    cpu_ms = peer.encode_cpu_p50_ms if encode else peer.decode_cpu_p50_ms
+    wall_ms = peer.encode_p50_ms if encode else peer.decode_p50_ms
+    return SpeedupRow(
+        engine=level.engine,
+        level=level.level,
+        task=level.task,
+        peer=peer.peer,
+        cpu_times_faster=cpu_ms / level.cpu_p50_ms,
+        wall_times_faster=wall_ms / level.latency_p50_ms,
+    )
+
+
+def circumstances(
+    settings: Settings, bundle: Bundle, photos: Sequence[Photo], timed: Sequence[Photo]
+) -> dict[str, Any]:
+    """Everything that the numbers depend on."""
+    known = {key: bundle.manifest.get(key) for key in ("architecture", "made_by", "training")}
+    return {
+        "command": settings.command,
+        **machine(),
+        "threads": settings.threads,
+        "batch": 1,
+        "precision": "as the bundle's graphs say: float32 arithmetic",
+        "warmup": f"{settings.warmup} runs of each level in each round",
+        "repeats": f"{settings.repeats} rounds over {len(timed)} images",
+        "timing_quality": settings.timing_quality,
+        "bundle": {"name": bundle.path.name, **{key: value for key, value in known.items() if value}},
+        "images": images_used(photos, timed),
+    }

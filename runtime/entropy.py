@@ -6,6 +6,7 @@ a batch of one and a batch of eight in a floating point network is enough to rui
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 from . import _ans
 from .engine import Array, Session
 from .errors import BitstreamError, EngineError
-from .groups import Plan, group_channels, pack, unpack
+from .groups import NUM_PHASES, NUM_SLICES, Group, Plan
 from .profile import Profile, measure
 from .tables import TableArrays, to_coder
 
@@ -39,7 +40,7 @@ class EntropyPath:
         self._num_hyper = tables.num_tables - NUM_SCALES
         self._hyper = hyper
         self._contexts = contexts
-        self._channels = [_as_index(group_channels(group, num_latents)) for group in plan]
+        self._places = [_places(group, num_latents // NUM_SLICES) for group in plan]
 
     def encode(self, y: Floats, z: Floats, profile: Profile | None = None) -> bytes:
         """One tile: y float32 (M, h/16, w/16), z float32 (C, h/64, w/64), both unrounded -> payload.
@@ -55,12 +56,12 @@ class EntropyPath:
         np.copyto(symbols[:end].reshape(z.shape), np.rint(z), casting="unsafe")
         indexes[:end] = self._z_indexes(z.shape[1] * z.shape[2])
         state = self._start(symbols[:end].reshape(1, *z.shape), profile)
-        packed, y_hat = pack(y[None]), None
-        for group, channels in enumerate(self._channels):
+        y_hat = None
+        for group, places in enumerate(self._places):
             state, means, scales = self._context(group, state, y_hat, profile)
             run = slice(end, end + means.size)
             chosen = symbols[run].reshape(means.shape)
-            _quantise(packed[:, channels], means, chosen)
+            _quantise(y, places, means, chosen)
             indexes[run] = scales.reshape(-1)
             y_hat = _real(chosen, means)
             end = run.stop
@@ -78,16 +79,16 @@ class EntropyPath:
             decoder = _ans.Decoder(payload, self._tables)
             z_hat = _checked(decoder.decode(self._z_indexes(shape[2] * shape[3])))
         state = self._start(z_hat.reshape(shape), profile)
-        packed, y_hat = np.empty((1, 4 * self._num_latents, height // 32, width // 32), np.float32), None
-        for group, channels in enumerate(self._channels):
+        y, y_hat = np.empty((self._num_latents, height // 16, width // 16), np.float32), None
+        for group, places in enumerate(self._places):
             state, means, scales = self._context(group, state, y_hat, profile)
             with measure(profile, "coder"):
                 symbols = decoder.decode(scales.reshape(-1))
             y_hat = _real(_checked(symbols).reshape(means.shape), means)
-            packed[:, channels] = y_hat
+            for place in places:
+                y[place.latents] = y_hat[0, place.run]
         decoder.finish()
-        latent: Floats = unpack(packed)[0]
-        return latent
+        return y
 
     def _z_indexes(self, num_positions: int) -> NDArray[np.uint8]:
         return np.repeat(np.arange(NUM_SCALES, NUM_SCALES + self._num_hyper, dtype=np.uint8), num_positions)
@@ -106,16 +107,35 @@ class EntropyPath:
         return outputs.get("state_out", state), outputs["means"], outputs["indexes"]
 
 
-def _as_index(channels: NDArray[np.intp]) -> NDArray[np.intp] | slice:
-    """Consecutive channels as a slice, which copies nothing."""
-    first, last = int(channels[0]), int(channels[-1])
-    return slice(first, last + 1) if last - first + 1 == len(channels) else channels
+@dataclass(frozen=True, slots=True)
+class _Place:
+    """Where a run of a group's channels lies in the latent (M, h, w): one phase of consecutive channels."""
+
+    run: slice
+    latents: tuple[slice, slice, slice]
 
 
-def _quantise(y: Floats, means: NDArray[np.int16], symbols: Ints) -> None:
-    """symbols = round(y - means / 8)."""
+def _places(group: Group, slice_size: int) -> list[_Place]:
+    """The runs of a group. Reading and writing them in place spares packing the latent and unpacking it."""
+    found: list[_Place] = []
+    start = 0
+    for phase in range(NUM_PHASES):
+        slices = [node % NUM_SLICES for node in group if node // NUM_SLICES == phase]
+        while slices:
+            length = next((i for i, s in enumerate(slices) if s != slices[0] + i), len(slices))
+            channels = slice(slices[0] * slice_size, (slices[0] + length) * slice_size)
+            stop = start + length * slice_size
+            found.append(_Place(slice(start, stop), (channels, slice(phase // 2, None, 2), slice(phase % 2, None, 2))))
+            start, slices = stop, slices[length:]
+    return found
+
+
+def _quantise(y: Floats, places: Sequence[_Place], means: NDArray[np.int16], symbols: Ints) -> None:
+    """symbols (1, n, h/2, w/2) = round(y - means / 8) at a group's places in y (M, h, w)."""
     residual = np.multiply(means, _EIGHTH, dtype=np.float32)
-    np.subtract(y, residual, out=residual)
+    for place in places:
+        part = residual[0, place.run]
+        np.subtract(y[place.latents], part, out=part)
     np.rint(residual, out=residual)
     np.copyto(symbols, residual, casting="unsafe")
 

@@ -1,0 +1,67 @@
+"""Laws of the entropy path: places are the packed channels, symbols are exact, ranges are bounded."""
+
+import numpy as np
+import pytest
+from fakes import PLANS, FakeBundle, FakeEngine, M
+from hypothesis import given
+from hypothesis import strategies as st
+
+from basic.runtime import _ans, entropy
+from basic.runtime.entropy import MAX_SYMBOL, EntropyPath
+from basic.runtime.errors import BitstreamError
+from basic.runtime.groups import NUM_NODES, default_plan, group_channels, make_plan, pack, quincunx
+from basic.runtime.tables import to_coder
+
+random_plans = st.permutations(range(NUM_NODES)).map(lambda n: make_plan([n[:5], n[5:6], n[6:20], n[20:]]))
+plans = st.sampled_from([*PLANS, quincunx(), default_plan(7)]) | random_plans
+
+
+@given(plans)
+def test_places_are_the_packed_channels_of_the_group(plan: tuple) -> None:
+    y = np.arange(16 * 8 * 4, dtype=np.float32).reshape(16, 8, 4)
+    packed = pack(y[None])[0]
+    for group in plan:
+        found = np.full((len(group) * 2, 4, 2), -1, np.float32)
+        for place in entropy._places(group, 2):
+            found[place.run] = y[place.latents]
+        assert np.array_equal(found, packed[group_channels(group, 16)])
+
+
+def fake_path(level: int) -> EntropyPath:
+    bundle, engine = FakeBundle(), FakeEngine()
+    contexts = [engine.open(bundle, level, f"context_g{group}") for group in range(len(PLANS[level]))]
+    return EntropyPath(PLANS[level], bundle.tables(level), M, engine.open(bundle, level, "hyper"), contexts)
+
+
+@pytest.mark.parametrize("level", range(3))
+@pytest.mark.parametrize("spread", [0.1, 3, 400, 30000])
+def test_decoding_finds_what_was_encoded(level: int, spread: float) -> None:
+    rng = np.random.default_rng(level)
+    y = rng.normal(size=(M, 12, 8)).astype(np.float32) * np.float32(spread)
+    z = rng.normal(size=(4, 3, 2)).astype(np.float32) * 4
+    path = fake_path(level)
+    y_hat = path.decode(path.encode(y, z), 192, 128)
+    assert np.abs(y - y_hat).max() <= 0.5
+    assert np.array_equal(y_hat * 8, np.rint(y_hat * 8))
+
+
+def test_symbols_out_of_range_are_refused() -> None:
+    tables = to_coder(FakeBundle().tables(0))
+    num_z, num_y = 4, M * 16
+    z_indexes = np.repeat(np.arange(64, 68, dtype=np.uint8), 1)
+    for position in (0, num_z + 5):
+        for value in (MAX_SYMBOL + 1, -MAX_SYMBOL - 1, 2**31 - 1, -(2**31)):
+            symbols = np.zeros(num_z + num_y, np.int32)
+            symbols[position] = value
+            indexes = np.concatenate([z_indexes, np.full(num_y, 24, np.uint8)])
+            with pytest.raises(BitstreamError):
+                fake_path(0).decode(_ans.encode(symbols, indexes, tables), 64, 64)
+
+
+def test_a_stream_that_goes_on_is_refused() -> None:
+    path = fake_path(1)
+    data = path.encode(np.ones((M, 4, 8), np.float32), np.ones((4, 1, 2), np.float32))
+    with pytest.raises(BitstreamError):
+        path.decode(data, 64, 64)
+    with pytest.raises(BitstreamError):
+        path.decode(data + b"\0\0", 64, 128)

@@ -64,8 +64,8 @@ def export_level(
         counted = count_macs_per_pixel(part.data, part.stride)
         if abs(counted - expected[part.name]) > MACS_TOLERANCE * expected[part.name]:
             raise ValueError(
-                f"level {number}, {part.name}: {counted} multiplications a pixel in the graph, {expected[part.name]} in "
-                "closed form; the graph and training/complexity.py must agree"
+                f"level {number}, {part.name}: {counted} multiplications a pixel in the graph, {expected[part.name]} "
+                "in closed form; the graph and training/complexity.py must agree"
             )
         file = f"level_{number}/{part.name}.onnx"
         ports = onnx.load_from_string(part.data).graph
@@ -86,7 +86,12 @@ def export_level(
 
 
 def export(
-    checkpoint: Checkpoint, entries: list[LevelEntry], only: list[int], output: str | Path, images: list[Any], console: Console
+    checkpoint: Checkpoint,
+    entries: list[LevelEntry],
+    only: list[int],
+    output: str | Path,
+    images: list[Any],
+    console: Console,
 ) -> dict[str, Any]:
     """Write the bundle of the levels `only` of a table; returns a summary."""
     model = checkpoint.model
@@ -149,7 +154,9 @@ def _port(value: onnx.ValueInfoProto) -> dict[str, Any]:
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="basic-export", description=(__doc__ or "").splitlines()[0])
     p.add_argument("checkpoint", nargs="?", default=SHIPPED, help="checkpoint file (default: the shipped one)")
-    p.add_argument("-o", "--output", required=True, help="bundle to write: a folder, or one file ending in .bundle or .zip")
+    p.add_argument(
+        "-o", "--output", required=True, help="bundle to write: a folder, or one file ending in .bundle or .zip"
+    )
     p.add_argument("--levels", type=int, default=8, help="number of complexity levels (default 8)")
     p.add_argument("--table", help="level table (JSON) instead of the default one")
     p.add_argument("--only", help="write a subset of the levels, as in 0,3,7")

@@ -109,7 +109,9 @@ def _hyper(cut: Cutter) -> Graph:
     """z_hat (B, C, h, w) integers -> state (B, S, 2h, 2w)."""
     w = cut.widths
     g = Graph("hyper")
-    h = g.clip(g.input("z_hat", ["batch", cut.arch.hyper_channels, "height_64", "width_64"]), -LATENT_CLAMP, LATENT_CLAMP)
+    h = g.clip(
+        g.input("z_hat", ["batch", cut.arch.hyper_channels, "height_64", "width_64"]), -LATENT_CLAMP, LATENT_CLAMP
+    )
     h = g.clip(_conv(g, h, "h_s.spread", cut.pointwise("h_s.spread", w["h_s.inner"], None)), 0.0, CLAMP)
     h = g.clip(_conv(g, h, "h_s.depthwise", cut.spatial("h_s.depthwise", w["h_s.inner"]), depthwise=True), 0.0, CLAMP)
     h = _conv(g, h, "h_s.up", cut.pointwise("h_s.up", 4 * w["context.state"], w["h_s.inner"]))

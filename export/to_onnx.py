@@ -62,17 +62,23 @@ class Graph:
     def weight(self, name: str, value: Array, store: type = np.float16) -> str:
         """A float parameter, stored as `store` and cast to float32 in the graph; biases (1-D) stay float32."""
         self.num_parameters += value.size
-        kept = value.astype(np.float32 if value.ndim == 1 else store)
+        kept: Array = value.astype(np.float32 if value.ndim == 1 else store)
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(kept), name))
         return name if kept.dtype == np.float32 else self.add("Cast", [name], to=TensorProto.FLOAT)
 
     def conv(self, x: str, name: str, weight: Array, bias: Array, stride: int = 1, group: int = 1) -> str:
-        """Convolution of (o, i/group, k, k) weights; padding k // 2 where stride is 1 or 2, none for a patch embedding."""
+        """Convolution of (o, i/group, k, k) weights; padding 1 where k is 3, else none."""
         kernel = weight.shape[-1]
         pad = kernel // 2 if kernel == 3 else 0
         inputs = [x, self.weight(f"{name}.weight", weight), self.weight(f"{name}.bias", bias)]
         return self.add(
-            "Conv", inputs, kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[pad] * 4, group=group, dilations=[1, 1]
+            "Conv",
+            inputs,
+            kernel_shape=[kernel] * 2,
+            strides=[stride] * 2,
+            pads=[pad] * 4,
+            group=group,
+            dilations=[1, 1],
         )
 
     def clip(self, x: str, low: float, high: float) -> str:

@@ -88,12 +88,15 @@ def reference(model: Model, widths: Widths, plan: Plan, x: Tensor) -> list[tuple
     return [(name, _numpy(inputs), _numpy(outputs)) for name, inputs, outputs in steps]
 
 
-def verify_level(model: Model, widths: Widths, plan: Plan, parts: list[PartFile], images: list[Tensor]) -> list[Difference]:
+def verify_level(
+    model: Model, widths: Widths, plan: Plan, parts: list[PartFile], images: list[Tensor]
+) -> list[Difference]:
     """The largest difference of every output over the images; raises ValueError where one is too large."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     sessions = {
-        part.name: onnxruntime.InferenceSession(part.data, options, providers=["CPUExecutionProvider"]) for part in parts
+        part.name: onnxruntime.InferenceSession(part.data, options, providers=["CPUExecutionProvider"])
+        for part in parts
     }
     worst: dict[tuple[str, str], Difference] = {}
     for x in images:

@@ -26,7 +26,7 @@ def save_arrays(arrays: Mapping[str, NDArray[Any]]) -> bytes:
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in sorted(arrays):
             member = io.BytesIO()
-            np.save(member, np.ascontiguousarray(arrays[name]), allow_pickle=False)
+            np.save(member, np.asarray(arrays[name], order="C"), allow_pickle=False)
             archive.writestr(_info(f"{name}.npy"), member.getvalue())
     return stream.getvalue()
 
@@ -40,13 +40,20 @@ class BundleWriter:
         self.files: dict[str, dict[str, Any]] = {}
 
     def __enter__(self) -> Self:
-        if self.target.exists() and self.target.is_dir() and not (self.target / MANIFEST).exists() and any(self.target.iterdir()):
+        if (
+            self.target.exists()
+            and self.target.is_dir()
+            and not (self.target / MANIFEST).exists()
+            and any(self.target.iterdir())
+        ):
             raise ValueError(f"{self.target}: a folder that is not a bundle is in the way; choose another output")
         self.target.parent.mkdir(parents=True, exist_ok=True)
         self.folder = Path(tempfile.mkdtemp(prefix=f".{self.target.name}.", dir=self.target.parent))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def add(self, file: str, data: bytes) -> str:

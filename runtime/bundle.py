@@ -72,10 +72,14 @@ class Bundle:
         try:
             self.latent_channels = int(manifest["latent_channels"])
             self.hyper_channels = int(manifest["hyper_channels"])
-            self.receptive_field: dict[str, int] = {k: int(manifest["receptive_field"][k]) for k in ("analysis", "synthesis")}
+            self.receptive_field: dict[str, int] = {
+                k: int(manifest["receptive_field"][k]) for k in ("analysis", "synthesis")
+            }
             self.levels = {level.level: level for level in map(_read_level, manifest["levels"])}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise BundleError(f"{path}: {MANIFEST} lacks or garbles a field: {error!r}; export the bundle again") from error
+            raise BundleError(
+                f"{path}: {MANIFEST} lacks or garbles a field: {error!r}; export the bundle again"
+            ) from error
         if not self.levels:
             raise BundleError(f"{path}: {MANIFEST} lists no level; export the bundle again")
 
@@ -84,7 +88,9 @@ class Bundle:
         """Open a folder or a zip; None is the bundle that comes with the package. Raises BundleError."""
         path = DEFAULT_BUNDLE if path is None else Path(path)
         if not path.exists():
-            raise BundleError(f"{path}: expected a bundle (a folder or one zip), found nothing; make one with basic-export")
+            raise BundleError(
+                f"{path}: expected a bundle (a folder or one zip), found nothing; make one with basic-export"
+            )
         try:
             manifest = json.loads(_read(path, MANIFEST, MAX_MANIFEST_BYTES))
         except ValueError as error:
@@ -93,7 +99,7 @@ class Bundle:
             raise BundleError(f"{path}: expected format {FORMAT!r} in {MANIFEST}; this is not a bundle")
         if manifest.get("format_version") != FORMAT_VERSION:
             raise BundleError(
-                f"{path}: bundle version {manifest.get('format_version')}, this release reads version {FORMAT_VERSION}; "
+                f"{path}: bundle version {manifest.get('format_version')}, this release reads {FORMAT_VERSION}; "
                 "export the checkpoint again or install the matching release"
             )
         return cls(path, manifest)
@@ -122,13 +128,17 @@ class Bundle:
             raise BundleError(f"{self.path}: {file} is not listed in {MANIFEST}; export the bundle again") from error
         data = _read(self.path, file, min(size, MAX_FILE_BYTES))
         if hashlib.sha256(data).hexdigest() != expected:
-            raise BundleError(f"{self.path}: {file} has another sha256 than {MANIFEST} says; the bundle is damaged, export it again")
+            raise BundleError(
+                f"{self.path}: {file} has another sha256 than {MANIFEST} says; the bundle is damaged, export it again"
+            )
         return data
 
     def tables(self, level: int) -> TableArrays:
         """CDF tables of a level: 64 Gaussian ones, then one per channel of z."""
         if level not in self._tables:
-            self._tables[level] = TableArrays.from_arrays(load_arrays(self.read(self.level(level).entropy_file), str(self.path)))
+            self._tables[level] = TableArrays.from_arrays(
+                load_arrays(self.read(self.level(level).entropy_file), str(self.path))
+            )
         return self._tables[level]
 
     def gain(self, quality: int) -> NDArray[np.float32]:
@@ -151,7 +161,9 @@ class Bundle:
         for name in ("gain", "inverse_gain"):
             shape = (NUM_QUALITIES, self.latent_channels)
             if name not in arrays or arrays[name].shape != shape or arrays[name].dtype != np.float32:
-                raise BundleError(f"{self.path}: quality table: expected {name} as float32 {shape}; export the bundle again")
+                raise BundleError(
+                    f"{self.path}: quality table: expected {name} as float32 {shape}; export the bundle again"
+                )
         return arrays
 
 
@@ -168,7 +180,7 @@ def content_id(arrays: Mapping[str, Array]) -> bytes:
     """First 8 bytes of the sha256 over names, dtypes, shapes and little-endian bytes of arrays, in order of names."""
     digest = hashlib.sha256()
     for name in sorted(arrays):
-        array = np.ascontiguousarray(arrays[name])
+        array = np.asarray(arrays[name], order="C")
         little = array.astype(array.dtype.newbyteorder("<"))
         digest.update(f"{name}:{little.dtype.str}:{array.shape};".encode())
         digest.update(little.tobytes())
@@ -214,6 +226,11 @@ def _read_part(name: str, entry: dict[str, Any]) -> Part:
         return tuple((str(p["name"]), str(p["dtype"]), tuple(p["shape"])) for p in entry[kind])
 
     return Part(
-        name, str(entry["file"]), str(entry["sha256"]), float(entry["kmacs_per_pixel"]), int(entry["num_parameters"]),
-        ports("inputs"), ports("outputs"),
+        name,
+        str(entry["file"]),
+        str(entry["sha256"]),
+        float(entry["kmacs_per_pixel"]),
+        int(entry["num_parameters"]),
+        ports("inputs"),
+        ports("outputs"),
     )

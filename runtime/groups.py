@@ -7,6 +7,7 @@ and the channels of a group are its nodes' channels in that order.
 """
 
 from collections.abc import Iterable, Sequence
+from itertools import pairwise
 from typing import TypeVar
 
 import numpy as np
@@ -104,7 +105,12 @@ def default_plan(num_groups: int) -> Plan:
         return quincunx()
     if 5 <= num_groups <= 8:
         first, second = _runs(2)
-        steps = {5: [(0, 1, 2, 3)], 6: [(0, 3), (1, 2)], 7: [(0,), (3,), (1, 2)], 8: [(0,), (3,), (1,), (2,)]}
+        steps: dict[int, list[Group]] = {
+            5: [(0, 1, 2, 3)],
+            6: [(0, 3), (1, 2)],
+            7: [(0,), (3,), (1, 2)],
+            8: [(0,), (3,), (1,), (2,)],
+        }
         head = [nodes_of((phase,), first) for phase in (0, 3, 1, 2)]
         return make_plan(head + [nodes_of(phases, second) for phases in steps[num_groups]])
     raise ValueError(f"number of groups: expected 1 to 8, got {num_groups}")
@@ -114,4 +120,4 @@ def _runs(count: int) -> list[range]:
     if not 1 <= count <= NUM_SLICES:
         raise ValueError(f"number of channel runs: expected 1 to {NUM_SLICES}, got {count}")
     edges = [round(i * NUM_SLICES / count) for i in range(count + 1)]
-    return [range(a, b) for a, b in zip(edges, edges[1:], strict=False)]
+    return [range(a, b) for a, b in pairwise(edges)]

@@ -1,7 +1,7 @@
 """Checkpoints: one safetensors file with the weights and, in its metadata, the JSON config; never pickle.
 
-What a newcomer gets wrong: a checkpoint (weights, float16, what users get) is not a training state (float32 weights, their
-moving average and the optimizer, what a run resumes from). Both are written to a temporary name, then renamed.
+What a newcomer gets wrong: a checkpoint (weights, float16, what users get) is not a training state (float32 weights,
+their moving average and the optimizer, what a run resumes from). Both are written to a temporary name, then renamed.
 """
 
 import json
@@ -53,7 +53,9 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
         raise ValueError(f"{path}: expected a {kind} file, but it is damaged or of another kind: {error}") from error
     found = (config.get("format"), config.get("format_version"))
     if found != (kind, FORMAT_VERSION):
-        raise ValueError(f"{path}: expected format {kind} version {FORMAT_VERSION}, found {found[0]} version {found[1]}")
+        raise ValueError(
+            f"{path}: expected format {kind} version {FORMAT_VERSION}, found {found[0]} version {found[1]}"
+        )
     return tensors, config
 
 

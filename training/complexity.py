@@ -1,7 +1,7 @@
 """Multiplications per image pixel of every part, in closed form from the widths and the plan.
 
-Counted: every multiplication of convolutions, depthwise and per-group context ones included; biases, gates and gains are
-not. Export counts the same from the ONNX graphs and refuses to differ.
+Counted: every multiplication of convolutions, depthwise and per-group context ones included; biases, gates and gains
+are not. Export counts the same from the ONNX graphs and refuses to differ.
 """
 
 from ..runtime.groups import NUM_PHASES, NUM_SLICES, Plan

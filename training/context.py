@@ -1,8 +1,9 @@
 """The entropy networks: h_s and the state-carrying context model, any-order over 32 nodes.
 
-What a newcomer gets wrong: the state is never recomputed. hyper makes S_0 from z_hat; the head reads S_g and gives means
-and scale indexes of group g; once the group is decoded, S_{g+1} = S_g + W_g clamp(depthwise(round(y_hat of group g))).
-So each latent is read once whatever the number of groups, and a group's cost does not depend on the others.
+What a newcomer gets wrong: the state is never recomputed. hyper makes S_0 from z_hat; the head reads S_g and gives
+means and scale indexes of group g; once the group is decoded, S_{g+1} = S_g + W_g clamp(depthwise(round(y_hat of
+group g))). So each latent is read once whatever the number of groups, and a group's cost does not depend on the
+others.
 
 Only 1x1 and depthwise convolutions, additions and clamps: the form that an exact integer network can take later.
 """

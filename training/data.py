@@ -1,7 +1,7 @@
 """Photographs to crops: a folder of images or a tar of crops, decoded once and held as 8-bit RGB in memory.
 
-What a newcomer gets wrong: a batch is a pure function of (seed, step). That is what makes a resumed run equal to one that
-was never stopped, with no state of a data loader to save.
+What a newcomer gets wrong: a batch is a pure function of (seed, step). That is what makes a resumed run equal to one
+that was never stopped, with no state of a data loader to save.
 """
 
 import io
@@ -45,7 +45,8 @@ class Photographs:
                 break
         if not self.images:
             raise ValueError(
-                f"{source}: expected photographs of at least {crop_size}x{crop_size} pixels, found none ({num_small} smaller)"
+                f"{source}: expected photographs of at least {crop_size}x{crop_size} pixels, "
+                f"found none ({num_small} smaller)"
             )
         # An image is drawn in proportion to its pixels, so that every region is seen equally often.
         areas = np.array([image.shape[0] * image.shape[1] for image in self.images], np.float64)

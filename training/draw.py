@@ -1,8 +1,8 @@
 """What a training step trains: widths, group plan and qualities, drawn anew at every step.
 
-Analysis, entropy and synthesis are drawn independently of each other, so that a file coded by one level's encoder decodes
-with any level's synthesis. Per part: the full model, the lightest, a point of the default line between them, or every node
-on its own. Plans: a hand-made one, or a random ordered partition of the 32 nodes (any-order training).
+Analysis, entropy and synthesis are drawn independently of each other, so that a file coded by one level's encoder
+decodes with any level's synthesis. Per part: the full model, the lightest, a point of the default line between them,
+or every node on its own. Plans: a hand-made one, or a random ordered partition of the 32 nodes (any-order training).
 """
 
 from dataclasses import dataclass

@@ -1,9 +1,11 @@
-"""Densities: factorised for z (Balle et al. 2018, appendix 6.1), Gaussian with mean and scale for y (Minnen et al. 2018).
+"""Densities: factorised for z (Balle et al. 2018, appendix 6.1), Gaussian with mean and scale for y (Minnen et al.
+2018).
 
 Scales are a table of 64, log-spaced from 0.11 to 64; the networks predict an index into it, in training a real one.
 """
 
 import math
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -42,7 +44,7 @@ class Factorized(nn.Module):
         self.matrices = nn.ParameterList()
         self.biases = nn.ParameterList()
         self.factors = nn.ParameterList()
-        for i, o in zip(widths, widths[1:], strict=False):
+        for i, o in pairwise(widths):
             self.matrices.append(torch.full((channels, o, i), math.log(math.expm1(1 / scale / o))))
             self.biases.append(torch.empty(channels, o, 1).uniform_(-0.5, 0.5))
             if o != 1:
@@ -59,9 +61,11 @@ class Factorized(nn.Module):
     def bits(self, z: Tensor) -> Tensor:
         """Bits of noisy or rounded z (B, C, h, w), same shape, float32."""
         b, c, h, w = z.shape
-        return -torch.log2(_lower_bound(self.mass(z.permute(1, 0, 2, 3).reshape(c, 1, -1)), LIKELIHOOD_BOUND)).reshape(
-            c, b, h, w
-        ).permute(1, 0, 2, 3)
+        return (
+            -torch.log2(_lower_bound(self.mass(z.permute(1, 0, 2, 3).reshape(c, 1, -1)), LIKELIHOOD_BOUND))
+            .reshape(c, b, h, w)
+            .permute(1, 0, 2, 3)
+        )
 
     def mass(self, x: Tensor) -> Tensor:
         """Probability of [x - 1/2, x + 1/2], (C, 1, n) -> (C, 1, n)."""

@@ -31,7 +31,8 @@ def rate_distortion_loss(output: Output, x: Tensor, quality: Tensor, metric: str
         values = ms_ssim(output.x_hat.clamp(0.0, 1.0), x, data_range=1.0, size_average=False)
         distortion = 255.0**2 * MS_SSIM_SCALE * (1.0 - values)
     weight = (lambdas / (LAMBDA_MIN * LAMBDA_MAX) ** 0.5) ** -BALANCE
-    return ((bits_per_pixel(output) + lambdas * distortion) * weight).mean()
+    loss: Tensor = ((bits_per_pixel(output) + lambdas * distortion) * weight).mean()
+    return loss
 
 
 def warmup_stable_decay(step: int, num_steps: int, warmup_steps: int, decay_steps: int) -> float:

@@ -81,7 +81,6 @@ class Model(nn.Module):
         gain, inverse_gain = self.modulator(quality)
         y = self.g_a(x, widths) * gain
         z = self.h_a(y, widths)
-        z_hat = round_through(z)
         packed = pack(y)
         means, indexes, y_hat = self.context(self.h_s(round_through(z), widths), packed, plan, widths)
         with torch.autocast(x.device.type, enabled=False):

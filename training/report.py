@@ -19,7 +19,7 @@ class Progress:
         from torch.utils.tensorboard import SummaryWriter
 
         folder.mkdir(parents=True, exist_ok=True)
-        self.board: Any = SummaryWriter(str(folder / "tensorboard"))  # type: ignore[no-untyped-call]
+        self.board: Any = SummaryWriter(str(folder / "tensorboard"))
         self.log = (folder / "metrics.jsonl").open("a")
 
     def step(self, step: int, values: dict[str, float]) -> None:
@@ -35,7 +35,12 @@ class Progress:
         left = (self.num_steps - step - 1) / means["steps_per_second"]
         line = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
         live = sys.stderr.isatty()
-        print(f"step {step + 1}/{self.num_steps}  {line}  left {_clock(left)}", end="\r" if live else "\n", file=sys.stderr, flush=True)
+        print(
+            f"step {step + 1}/{self.num_steps}  {line}  left {_clock(left)}",
+            end="\r" if live else "\n",
+            file=sys.stderr,
+            flush=True,
+        )
         self._store(step + 1, "train", means)
         self.sums, self.count, self.since = {}, 0, now
 

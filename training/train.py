@@ -1,7 +1,7 @@
 """`basic-train`: photographs -> one slimmable checkpoint. Exact resume, warm restart, a clean stop on SIGTERM.
 
-What a newcomer gets wrong: everything random in a step (crops, widths, plan, qualities, noise) is a function of the seed
-and the step's number, so a resumed run is the run that was never stopped, bit for bit on the same machine.
+What a newcomer gets wrong: everything random in a step (crops, widths, plan, qualities, noise) is a function of the
+seed and the step's number, so a resumed run is the run that was never stopped, bit for bit on the same machine.
 """
 
 import argparse
@@ -141,10 +141,10 @@ class StopRequest:
         self.asked = True
 
 
-def make_fabric(devices: int, precision: str) -> Any:
+def make_fabric(devices: int, precision: Any) -> Any:
     """Lightning Fabric on the best accelerator here; several devices train data-parallel."""
     from lightning.fabric import Fabric
-    from lightning.fabric.strategies import DDPStrategy
+    from lightning.fabric.strategies.ddp import DDPStrategy
 
     # A drawn step skips layers, so some parameters get no gradient.
     strategy = DDPStrategy(find_unused_parameters=True) if devices > 1 else "auto"
@@ -167,10 +167,14 @@ def train(args: argparse.Namespace) -> int:
     settings = _settings(args, state)
     fabric = make_fabric(args.devices, args.precision)
     photographs = Photographs(settings.data, settings.crop_size)
-    valid = Photographs(args.valid, settings.crop_size).center_crops(args.num_valid, settings.crop_size) if args.valid else None
+    valid = (
+        Photographs(args.valid, settings.crop_size).center_crops(args.num_valid, settings.crop_size)
+        if args.valid
+        else None
+    )
     torch.manual_seed(settings.seed)
     model = load_checkpoint(args.init).model.train() if args.init else Model()
-    model = model.to(fabric.device, memory_format=torch.channels_last)
+    model = model.to(fabric.device)
     trainer = Trainer(settings, model)
     record = trainer.load(state) if state.exists() else _first_record(args)
     if args.compile == "on" or (args.compile == "auto" and fabric.device.type == "cuda"):
@@ -200,10 +204,15 @@ def _settings(args: argparse.Namespace, state: Path) -> Settings:
     given = {name: getattr(args, name) for name in Settings.__dataclass_fields__ if getattr(args, name) is not None}
     if state.exists():
         saved = load_tensors(state, "basic-training-state")[1]["settings"]
-        fixed = sorted(name for name in ("data", "seed", "batch_size", "crop_size", "metric") if given.get(name, saved[name]) != saved[name])
+        fixed = sorted(
+            name
+            for name in ("data", "seed", "batch_size", "crop_size", "metric")
+            if given.get(name, saved[name]) != saved[name]
+        )
         if fixed:
             raise ValueError(
-                f"{state}: the run to resume has another {', '.join(fixed)}; leave these out, or choose another --output"
+                f"{state}: the run to resume has another {', '.join(fixed)}; "
+                "leave these out, or choose another --output"
             )
         return Settings(**(saved | given))
     if "data" not in given or "steps" not in given:

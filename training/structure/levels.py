@@ -1,7 +1,7 @@
 """Level tables: widths and group plan of every level; the default one until a search has learned a better.
 
-The default puts levels evenly on a logarithmic scale of total MACs between the lightest model with one group and the full
-model with eight, along the straight line between the two width tables.
+The default puts levels evenly on a logarithmic scale of total MACs between the lightest model with one group and the
+full model with eight, along the straight line between the two width tables.
 """
 
 import json
@@ -41,9 +41,17 @@ def default_levels(arch: Architecture, num_levels: int) -> list[LevelEntry]:
 
 
 def _widths_for(arch: Architecture, plan: Plan, target: float) -> dict[str, int]:
-    """The point of the line between lightest and full whose total MACs come nearest to the target."""
-    candidates = [arch.between(i / 512) for i in range(513)]
-    return min(candidates, key=lambda widths: abs(total_macs(arch, widths, plan) - target))
+    """The point of the line between lightest and full nearest below the target, then single nodes one step up."""
+    line = [arch.between(i / 512) for i in range(513)]
+    totals = [total_macs(arch, widths, plan) for widths in line]
+    below = max((i for i, total in enumerate(totals) if total <= target), default=0)
+    above = next((widths for widths, total in zip(line, totals, strict=True) if total > target), line[below])
+    widths = line[below]
+    for name in widths:
+        raised = widths | {name: above[name]}
+        if abs(total_macs(arch, raised, plan) - target) < abs(total_macs(arch, widths, plan) - target):
+            widths = raised
+    return widths
 
 
 def save_table(path: str | Path, arch: Architecture, levels: list[LevelEntry], notes: dict[str, Any]) -> None:
@@ -64,7 +72,11 @@ def load_table(path: str | Path, arch: Architecture) -> list[LevelEntry]:
     """Read a level table and check it against the architecture. Raises ValueError naming what is wrong."""
     try:
         table = json.loads(Path(path).read_text())
-        if (table["format"], table["format_version"], table["architecture"]) != (TABLE_FORMAT, TABLE_VERSION, arch.name):
+        if (table["format"], table["format_version"], table["architecture"]) != (
+            TABLE_FORMAT,
+            TABLE_VERSION,
+            arch.name,
+        ):
             raise ValueError(
                 f"expected {TABLE_FORMAT} version {TABLE_VERSION} of {arch.name}, found "
                 f"{table['format']} version {table['format_version']} of {table['architecture']}"

@@ -1,0 +1,151 @@
+"""Laws of the loop: a resumed run equals one that was never stopped; files are whole or absent; errors have names."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from basic.training import train as train_module
+from basic.training.checkpoint import load_checkpoint, save_checkpoint
+from basic.training.data import Photographs
+from basic.training.loss import warmup_stable_decay
+from basic.training.model import Model
+from basic.training.optimizer import orthogonalize
+
+SMALL = ["--batch-size", "2", "--crop-size", "64", "--threads", "1", "--log-every", "1", "--precision", "32-true"]
+
+
+def run(photographs: Path, output: Path, *more: str) -> int:
+    return train_module.main(["--data", str(photographs), "--output", str(output), *SMALL, *more])
+
+
+def test_a_resumed_run_equals_one_that_never_stopped(photographs: Path, tmp_path: Path) -> None:
+    schedule = ["--decay-steps", "2", "--full-steps", "1", "--warmup-steps", "2"]
+    assert run(photographs, tmp_path / "whole", "--steps", "4", *schedule) == 0
+    # The first half ends early by its own --steps; the horizon of the schedule is then extended to that of the whole.
+    assert run(photographs, tmp_path / "halves", "--steps", "2", "--decay-steps", "0", *schedule[2:]) == 0
+    assert run(photographs, tmp_path / "halves", "--steps", "4", *schedule) == 0
+    whole, halves = (load_file(tmp_path / name / "state.safetensors") for name in ("whole", "halves"))
+    assert set(whole) == set(halves)
+    assert [name for name in whole if not torch.equal(whole[name], halves[name])] == []
+
+
+def test_training_lowers_the_loss(photographs: Path, tmp_path: Path) -> None:
+    assert run(photographs, tmp_path, "--steps", "12", "--full-steps", "12", "--warmup-steps", "1") == 0
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    losses = [row["loss"] for row in rows if row["group"] == "train"]
+    assert sum(losses[-3:]) < 0.7 * sum(losses[:3])
+
+
+def test_sigterm_leaves_a_state_to_resume_from(photographs: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "basic.training.train", "--data", str(photographs), "--output", str(tmp_path)]
+    with subprocess.Popen([*command, *SMALL, "--steps", "100000"], stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        for line in process.stderr:
+            if line.startswith("step "):
+                process.send_signal(signal.SIGTERM)
+                break
+        process.stderr.read()
+        assert process.wait(60) == 0
+    assert load_file(tmp_path / "state.safetensors")
+    assert load_checkpoint(tmp_path / "checkpoint.safetensors").training["steps"] >= 1
+
+
+def test_a_warm_restart_counts_the_steps_before(photographs: Path, tmp_path: Path) -> None:
+    assert run(photographs, tmp_path / "a", "--steps", "1") == 0
+    init = str(tmp_path / "a" / "checkpoint.safetensors")
+    assert run(photographs, tmp_path / "b", "--steps", "1", "--init", init) == 0
+    assert load_checkpoint(tmp_path / "b" / "checkpoint.safetensors").training["steps"] == 2
+
+
+def test_resuming_with_another_seed_is_refused_by_name(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert run(photographs, tmp_path, "--steps", "1") == 0
+    assert run(photographs, tmp_path, "--steps", "2", "--seed", "9") == 2
+    assert "another seed" in capsys.readouterr().err
+
+
+def test_a_folder_and_a_tar_of_the_same_pictures_give_the_same_crops(photographs: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "crops.tar"
+    with tarfile.open(archive, "w") as tar:
+        for path in sorted(photographs.iterdir()):
+            data = path.read_bytes()
+            info = tarfile.TarInfo(path.name)
+            info.size = len(data)
+            tar.addfile(info, io.BytesIO(data))
+    batches = [Photographs(source, 64).batch(3, 1, 4) for source in (photographs, archive)]
+    assert torch.equal(*batches)
+    assert batches[0].shape == (4, 3, 64, 64) and batches[0].min() >= 0 and batches[0].max() <= 1
+
+
+def test_damaged_pictures_are_left_out_by_name(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    good = next(photographs.iterdir()).read_bytes()
+    (tmp_path / "good.png").write_bytes(good)
+    (tmp_path / "cut.png").write_bytes(good[: len(good) // 2])
+    assert len(Photographs(tmp_path, 64).images) == 1
+    assert "cut.png" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("source", ["nothing", "empty", "text.txt"])
+def test_a_source_without_pictures_is_refused(source: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.txt").write_text("no picture")
+    with pytest.raises(ValueError, match=source):
+        Photographs(tmp_path / source, 64)
+
+
+def test_checkpoints_return_what_was_saved_in_float16(tmp_path: Path) -> None:
+    model = Model()
+    save_checkpoint(tmp_path / "c.safetensors", model, {"steps": 3})
+    loaded = load_checkpoint(tmp_path / "c.safetensors")
+    assert loaded.training == {"steps": 3}
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(loaded.model.state_dict()[name], tensor.half().float())
+    assert [path.name for path in tmp_path.iterdir()] == ["c.safetensors"]
+
+
+@pytest.mark.parametrize("damage", ["cut", "text", "missing", "state"])
+def test_a_file_that_is_no_checkpoint_is_refused(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    save_checkpoint(path, Model(), {})
+    data = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes(
+            {"cut": data[: len(data) // 2], "text": b"hello", "state": data.replace(b"basic-c", b"basic-t")}[damage]
+        )
+    with pytest.raises(ValueError, match="basic-checkpoint"):
+        load_checkpoint(path)
+
+
+def test_the_schedule_rises_stays_and_ends_at_zero() -> None:
+    values = [warmup_stable_decay(step, 100, 10, 20) for step in range(101)]
+    assert values[:10] == sorted(values[:10]) and set(values[9:81]) == {1.0}
+    assert values[80:] == sorted(values[80:], reverse=True) and values[100] == 0.0
+
+
+def test_orthogonalized_matrices_have_singular_values_near_one() -> None:
+    torch.manual_seed(0)
+    for shape in ((3, 32, 64), (2, 64, 32)):
+        values = torch.linalg.svdvals(orthogonalize(torch.randn(shape)))
+        assert values.min() > 0.4 and values.max() < 1.4
+
+
+def test_bad_arguments_exit_with_2() -> None:
+    with pytest.raises(SystemExit) as stopped:
+        train_module.main(["--crop-size", "100"])
+    assert stopped.value.code == 2
+    assert train_module.main(["--output", f"/nonexistent/{os.getpid()}/{time.time_ns()}"]) == 2

@@ -31,8 +31,8 @@ inline unsigned lane_bits(__m256i vector) {
   return static_cast<unsigned>(_mm256_movemask_ps(_mm256_castsi256_ps(vector)));
 }
 
-// For each set of lanes, in bytes of one 64-bit number a lane: `expand` holds for lane k the number of chosen lanes
-// before it, `compress` the chosen lanes one after the other.
+// For each set of lanes, a byte of a 64-bit number for each of eight places: `expand` holds the number of chosen lanes
+// before lane k, `compress` the chosen lanes one after the other, in the last places.
 struct Permutations {
   uint64_t expand[256], compress[256];
 };
@@ -44,8 +44,8 @@ constexpr Permutations make_permutations() {
     for (unsigned lane = 0; lane < 8; ++lane) {
       result.expand[set] |= static_cast<uint64_t>(count) << (8 * lane);
       if (!(set >> lane & 1)) continue;
-      result.compress[set] |= static_cast<uint64_t>(lane) << (8 * count);
       ++count;
+      result.compress[set] = result.compress[set] >> 8 | static_cast<uint64_t>(lane) << 56;
     }
   }
   return result;
@@ -98,6 +98,7 @@ inline bool find_entries(const TableView& tables, const Symbol* symbols, const I
   const __m256i range = gather(tables.columns.symbol_entries, index);
   const __m256i entry_index = _mm256_sub_epi32(load_symbols(symbols), gather(tables.columns.value_base, index));
   const __m256i slot = _mm256_sub_epi32(entry_index, _mm256_and_si256(range, _mm256_set1_epi32(0xffff)));
+  entries = _mm256_setzero_si256();
   if (lane_bits(at_least(slot, _mm256_srli_epi32(range, 16)))) return false;
   entries = gather(tables.entries, entry_index);
   return true;
@@ -118,14 +119,11 @@ inline uint16_t* encode_step(int precision, __m256i entry, __m256i& state, uint1
   const __m256i frequency = _mm256_srli_epi32(entry, 15);
   const __m256i full = at_least(state, _mm256_slli_epi32(frequency, 32 - precision));
   const unsigned set = lane_bits(full);
-  const __m256i first = _mm256_permutevar8x32_epi32(state, lane_numbers(kPermutations.compress[set]));
-  const __m256i halves = _mm256_and_si256(first, _mm256_set1_epi32(0xffff));
+  // The chosen words, right-aligned, end where the others begin; what lies in front of them is overwritten later.
+  const __m256i chosen = _mm256_permutevar8x32_epi32(state, lane_numbers(kPermutations.compress[set]));
+  const __m256i halves = _mm256_and_si256(chosen, _mm256_set1_epi32(0xffff));
   const __m128i words = _mm_packus_epi32(_mm256_castsi256_si128(halves), _mm256_extracti128_si256(halves, 1));
-  // All eight are written in front of the words that stand, and the chosen ones moved up to them.
-  alignas(16) uint16_t lane_words[8];
-  _mm_store_si128(reinterpret_cast<__m128i*>(lane_words), words);
-  const int num_words = __builtin_popcount(set);
-  for (int k = num_words - 1; k >= 0; --k) next[k - num_words] = lane_words[k];
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(next - 8), words);
   state = _mm256_blendv_epi8(state, _mm256_srli_epi32(state, 16), full);
   const __m256i quotient = quotient_below(state, frequency);
   const __m256i rest = _mm256_sub_epi32(state, _mm256_mullo_epi32(quotient, frequency));
@@ -134,7 +132,7 @@ inline uint16_t* encode_step(int precision, __m256i entry, __m256i& state, uint1
   const __m256i exact_rest = _mm256_sub_epi32(rest, _mm256_and_si256(short_by_one, frequency));
   state = _mm256_add_epi32(_mm256_slli_epi32(exact, precision),
                            _mm256_add_epi32(exact_rest, _mm256_and_si256(entry, low_15)));
-  return next - num_words;
+  return next - __builtin_popcount(set);
 }
 
 struct Rows {

@@ -33,18 +33,13 @@ class PlainDecoder:
 
     def __init__(self, stream: bytes, tables: list[Table], precision: int) -> None:
         self.tables, self.precision = tables, precision
-        self.num_lanes = 1 << stream[0]
-        at = 1
-        self.tail = 0
-        if self.num_lanes > 1:
-            shift = 0
-            while True:
-                self.tail |= (stream[at] & 127) << shift
-                shift += 7
-                at += 1
-                if stream[at - 1] < 128:
-                    break
-            self.tail *= 256
+        first, at = 0, 0
+        while True:
+            first |= (stream[at] & 127) << (7 * at)
+            at += 1
+            if stream[at - 1] < 128:
+                break
+        self.num_lanes, self.tail = 1 << first % 8, first // 8 * 256
         self.states = [int.from_bytes(stream[at : at + 4], "little")]
         self.words = [int.from_bytes(stream[k : k + 2], "little") for k in range(at + 4, len(stream), 2)]
         self.words.reverse()  # the next word is the last element

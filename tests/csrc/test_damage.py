@@ -55,7 +55,7 @@ def test_random_bytes(stream, num_symbols):
 @given(st.integers(0, 5), st.binary(min_size=8, max_size=600), st.integers(0, 3000))
 @settings(max_examples=400, deadline=None)
 def test_random_bytes_behind_a_good_header(log_lanes, rest, num_symbols):
-    decodes(bytes([log_lanes, 3]) + rest, gaussian(num_symbols)[1])
+    decodes(bytes([8 * 3 * (log_lanes > 0) + log_lanes]) + rest, gaussian(num_symbols)[1])
 
 
 @pytest.mark.parametrize("num_lanes", [1, 32])
@@ -81,11 +81,12 @@ def test_wrong_indexes():
         (b"", "inside its header"),
         (b"\x00\x00\x00", "inside its header"),
         (b"\x06" + bytes(20), "must be 0..5, got 6"),
-        (b"\x01" + b"\xff" * 20, "more than 5 bytes"),
-        (b"\x01\x80\x00" + b"\xff" * 20, "ends in a zero byte"),
+        (b"\xff" * 20, "more than 6 bytes"),
+        (b"\x81\x80\x00" + b"\xff" * 20, "ends in a zero byte"),
+        (b"\x08" + b"\xff" * 20, "only one lane"),
         (b"\x00" + bytes(4), "below 65536"),
         (b"\x00\x00\x00\x01\x00\x00", "half a word"),
-        (b"\x05\x01\x00\x00\x01\x00", "too early"),
+        (b"\x0d\x01\x00\x01\x00", "too early"),
     ],
 )
 def test_header_errors_by_name(stream, message):

@@ -25,7 +25,7 @@ from .errors import BitstreamError, EngineError
 from .image import ImageLike, Picture, from_any, to_pillow
 from .profile import Profile
 from .tiles import UNIT, padded, tiles
-from .transforms import LATENT, Transform, analyse, synthesise
+from .transforms import DEFAULT_WINDOW_SIZE, LATENT, Transform, analyse, synthesise
 
 BytesLike = bytes | bytearray | memoryview
 DEFAULT_QUALITY = 32
@@ -42,10 +42,19 @@ class Codec:
     ...     codec.decode(data).save("photo_decoded.png")
     """
 
-    def __init__(self, bundle: Bundle, engine: Engine, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+    def __init__(
+        self,
+        bundle: Bundle,
+        engine: Engine,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        window_size: int = DEFAULT_WINDOW_SIZE,
+    ) -> None:
         """For a bundle and an engine that are open already; `Codec.open` opens both."""
+        if window_size < UNIT or window_size % UNIT:
+            raise ValueError(f"window_size: expected a multiple of {UNIT}, got {window_size}")
         self.bundle = bundle
         self.max_pixels = max_pixels
+        self.window_size = window_size
         self._engine: Engine | None = engine
         self._opened: dict[tuple[int, str], Any] = {}
         self._lock = threading.RLock()
@@ -57,18 +66,20 @@ class Codec:
         engine: str = DEFAULT_ENGINE,
         num_threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
+        window_size: int = DEFAULT_WINDOW_SIZE,
     ) -> Self:
         """Open a bundle (None: the one that comes with the package) on an engine.
 
         `num_threads`: what the engine may use; None leaves it to the engine. `max_pixels`: larger images and files that
-        ask for more are refused before anything is allocated for them.
+        ask for more are refused before anything is allocated for them. `window_size`: the largest side in pixels that
+        analysis and synthesis see at once, margins apart; smaller takes less memory and more time, the result is equal.
 
         Raises:
             BundleError: the bundle is missing or damaged.
             EngineError: the engine is unknown or does not work here.
         """
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-        return cls(opened, open_engine(engine, num_threads), max_pixels)
+        return cls(opened, open_engine(engine, num_threads), max_pixels, window_size)
 
     def __enter__(self) -> Self:
         return self
@@ -230,7 +241,7 @@ class Codec:
         return header.level if header.level in found else found[0]
 
     def _transform(self, part: str, level: int, gain: Floats) -> Transform:
-        return Transform(self._session(level, part), gain, self.bundle.receptive_field[part])
+        return Transform(self._session(level, part), gain, self.bundle.receptive_field[part], self.window_size)
 
     def _path(self, level: int) -> EntropyPath:
         def make() -> EntropyPath:

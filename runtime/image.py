@@ -20,7 +20,6 @@ from .tiles import Box
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
-ImageLike = Image.Image | NDArray[Any] | str | os.PathLike[str]
 
 _ORIENTATION = 0x0112
 _CACHED_FLOATS = 1 << 17
@@ -52,8 +51,11 @@ class Picture:
         return int(self.planes.shape[2])
 
 
+ImageLike = Image.Image | NDArray[Any] | str | os.PathLike[str] | Picture
+
+
 def from_any(image: ImageLike, max_pixels: int) -> Picture:
-    """A Pillow image of any mode, a numpy array or the path of an image file, as planes.
+    """A Pillow image of any mode, a numpy array or the path of an image file, as planes (a Picture as it is).
 
     Arrays are (H, W) or (H, W, 1..4) for grey, grey + alpha, RGB, RGBA; uint8, bool, uint16 (reduced to 8 bits with a
     warning) or floats in 0..1. EXIF orientation is applied, the first frame of an animation is taken.
@@ -61,6 +63,8 @@ def from_any(image: ImageLike, max_pixels: int) -> Picture:
     Raises:
         ImageError: it cannot be read, its type is not supported, or it has more than `max_pixels`.
     """
+    if isinstance(image, Picture):
+        return image
     if isinstance(image, np.ndarray):
         return _from_array(image, max_pixels)
     if isinstance(image, Image.Image):

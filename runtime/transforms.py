@@ -20,7 +20,7 @@ Floats = NDArray[np.float32]
 
 LATENT = 16
 """Pixels to a latent."""
-WINDOW = 2048
+DEFAULT_WINDOW_SIZE = 2048
 """Largest inner side of a window in pixels: at the full level a window takes a few hundred MB."""
 BATCH_PIXELS = 1 << 22
 """A batch grows until it has so many pixels."""
@@ -30,13 +30,13 @@ BATCH_PIXELS = 1 << 22
 class Transform:
     """One transform of one level, with the gain of a quality: `gain` goes in with every window, (1, M, 1, 1).
 
-    `margin`: how far its outputs can see, in pixels; `window`: the largest inner side of its windows.
+    `margin`: how far its outputs can see, in pixels; `window_size`: the largest inner side of its windows.
     """
 
     session: Session
     gain: Floats
     margin: int
-    window: int = WINDOW
+    window_size: int
 
 
 def analyse(
@@ -47,7 +47,7 @@ def analyse(
     sizes = [(padded(picture.height), padded(picture.width)) for picture in pictures]
     ys: list[Floats | None] = [None] * len(pictures)
     zs: list[Floats | None] = [None] * len(pictures)
-    for batch in _batches(sizes, transform.window, margin):
+    for batch in _batches(sizes, transform.window_size, margin):
         outer = batch[0][1].outer
         x = np.empty((len(batch), 3, outer.height, outer.width), np.float32)
         for i, (number, window) in enumerate(batch):
@@ -66,7 +66,7 @@ def synthesise(
     """Decode each latent y_hat float32 (M, H/16, W/16) into its planes uint8 (1 or 3, height, width), rounded."""
     margin = -(-transform.margin // LATENT) * LATENT
     sizes = [(LATENT * latent.shape[1], LATENT * latent.shape[2]) for latent in latents]
-    for batch in _batches(sizes, transform.window, margin):
+    for batch in _batches(sizes, transform.window_size, margin):
         seen = [latents[number][:, *window.outer.scaled(1, LATENT).slices] for number, window in batch]
         y_hat = np.ascontiguousarray(seen[0][None]) if len(seen) == 1 else np.stack(seen)
         with measure(profile, "synthesis"):

@@ -1,0 +1,237 @@
+"""`basic`: encode, decode, info, doctor. Results go to stdout, everything else to stderr.
+
+Exit status: 0 success, 1 something could not be done (the others of a folder were), 2 wrong use.
+"""
+
+import argparse
+import json
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from .bitstream import DEFAULT_MAX_PIXELS, MAX_QUALITY
+from .bundle import DEFAULT_BUNDLE
+from .codec import DEFAULT_QUALITY, DEFAULT_TILE_SIZE, Codec
+from .describe import describe, doctor
+from .engine import DEFAULT_ENGINE
+from .errors import BasicError, ImageWarning
+from .files import BITSTREAM_SUFFIX, image_suffixes, pairs, replacing, save_image
+from .rate import encode_at
+
+Row = dict[str, Any]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; gives the exit status."""
+    args = _parser().parse_args(argv)
+    log = Console(stderr=True, highlight=False, soft_wrap=True)
+    try:
+        with _image_warnings(log), _pillow_limit(getattr(args, "max_pixels", None)):
+            status: int = args.run(args, log)
+            return status
+    except (BasicError, OSError) as error:
+        _error(log, error)
+        return 1
+    except ValueError as error:  # an option out of its range
+        _error(log, error)
+        return 2
+    except KeyboardInterrupt:
+        log.print("interrupted")
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="basic", description="Neural image codec: one file format, any complexity.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    _encode_parser(commands.add_parser("encode", help="images to .bsc files"))
+    _decode_parser(commands.add_parser("decode", help=".bsc files to images"))
+    info = commands.add_parser("info", help="what a .bsc file or a bundle holds")
+    info.add_argument("path", type=Path, metavar="FILE|BUNDLE", nargs="?", help="default: the packaged bundle")
+    info.set_defaults(run=_info)
+    check = commands.add_parser("doctor", help="what works on this machine, and why something does not")
+    check.add_argument("bundle", type=Path, metavar="BUNDLE", nargs="?", help="default: the packaged bundle")
+    check.set_defaults(run=_doctor)
+    for command in (info, check):
+        command.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _encode_parser(parser: argparse.ArgumentParser) -> None:
+    _common(parser, "image, or folder of images", f"{BITSTREAM_SUFFIX} file, or folder")
+    add = parser.add_argument
+    add("--level", type=int, metavar="L", help="analysis and entropy level, 0 the lightest (default: the heaviest)")
+    add("--entropy-level", type=int, metavar="L", help="entropy level alone: what the decoder must run")
+    rate = parser.add_mutually_exclusive_group()
+    rate.add_argument("--quality", type=int, metavar="Q", help=f"0..{MAX_QUALITY} (default: {DEFAULT_QUALITY})")
+    rate.add_argument("--target-bpp", type=float, metavar="BPP", help="best quality within so many bits per pixel")
+    rate.add_argument("--target-psnr", type=float, metavar="DB", help="lowest quality with this PSNR")
+    add("--tile-size", type=int, default=DEFAULT_TILE_SIZE, metavar="PX", help="largest tile (default: %(default)s)")
+    parser.set_defaults(run=_encode)
+
+
+def _decode_parser(parser: argparse.ArgumentParser) -> None:
+    _common(parser, f"{BITSTREAM_SUFFIX} file, or folder of them", "image, or folder")
+    parser.add_argument("--level", type=int, metavar="L", help="synthesis level (default: the file's entropy level)")
+    parser.add_argument("--suffix", default=".png", help="of images in a folder (default: %(default)s)")
+    parser.set_defaults(run=_decode)
+
+
+def _common(parser: argparse.ArgumentParser, source: str, target: str) -> None:
+    add = parser.add_argument
+    add("source", type=Path, metavar="IN", help=source)
+    add("target", type=Path, metavar="OUT", help=target)
+    add("--bundle", type=Path, metavar="BUNDLE", help="folder or zip (default: the packaged one)")
+    add("--engine", default=DEFAULT_ENGINE, help="default: %(default)s")
+    add("--threads", type=int, metavar="N", help="of the engine (default: its choice)")
+    add("--max-pixels", type=int, default=DEFAULT_MAX_PIXELS, metavar="N", help="refuse more (default: %(default)s)")
+    add("--json", action="store_true", help="print JSON")
+
+
+def _encode(args: argparse.Namespace, log: Console) -> int:
+    default = DEFAULT_QUALITY if args.target_bpp is None and args.target_psnr is None else None
+
+    def one(codec: Codec, source: Path, target: Path) -> Row:
+        found = encode_at(
+            codec,
+            source,
+            level=args.level,
+            entropy_level=args.entropy_level,
+            tile_size=args.tile_size,
+            quality=default if args.quality is None else args.quality,
+            target_bpp=args.target_bpp,
+            target_psnr_db=args.target_psnr,
+        )
+        with replacing(target) as file:
+            file.write(found.data)
+        if not found.reached:
+            message = f"{source}: the target is out of reach, took quality {found.quality}"
+            log.print(message, style="yellow", markup=False)
+        row = {"input": str(source), "output": str(target), "num_bytes": len(found.data), "bpp": found.bpp}
+        return row | {"quality": found.quality} | ({} if found.psnr_db is None else {"psnr_db": found.psnr_db})
+
+    return _each(args, log, pairs(args.source, args.target, image_suffixes(), BITSTREAM_SUFFIX), one)
+
+
+def _decode(args: argparse.Namespace, log: Console) -> int:
+    def one(codec: Codec, source: Path, target: Path) -> Row:
+        image = codec.decode(source.read_bytes(), level=args.level)
+        save_image(image, target)
+        return {"input": str(source), "output": str(target), "size": list(image.size), "mode": image.mode}
+
+    return _each(args, log, pairs(args.source, args.target, [BITSTREAM_SUFFIX], args.suffix), one)
+
+
+def _each(
+    args: argparse.Namespace, log: Console, files: list[tuple[Path, Path]], one: Callable[[Codec, Path, Path], Row]
+) -> int:
+    """Do every file; one that fails is reported and the others go on."""
+    rows, failed = [], 0
+    if args.source.is_dir():
+        args.target.mkdir(parents=True, exist_ok=True)
+    with Codec.open(args.bundle, args.engine, args.threads, args.max_pixels) as codec, _progress(log) as progress:
+        for source, target in progress.track(files, description=args.source.name):
+            try:
+                rows.append(one(codec, source, target))
+            except (BasicError, OSError) as error:
+                failed += 1
+                _error(log, error if str(source) in str(error) else f"{source}: {error}")
+    if args.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        for row in rows:
+            print("  ".join(_value(key, value) for key, value in row.items()))
+    return 1 if failed else 0
+
+
+def _info(args: argparse.Namespace, log: Console) -> int:
+    row = describe(DEFAULT_BUNDLE if args.path is None else args.path)
+    if args.json:
+        print(json.dumps(row, indent=2))
+        return 0
+    for key, value in row.items():
+        if key != "levels":
+            print(f"{key:16} {_value(key, value)}")
+    if "levels" in row:
+        _print_table([_level_row(level) for level in row["levels"]])
+    return 0
+
+
+def _level_row(level: Row) -> Row:
+    """Context groups together; kMAC per pixel of each transform."""
+    macs: dict[str, float] = {}
+    for name, part in level["parts"].items():
+        short = name.split("_")[0]
+        macs[short] = macs.get(short, 0.0) + part["kmacs_per_pixel"]
+    counts = {"level": level["level"], "groups": level["num_groups"], "kparam": level["num_parameters"] // 1000}
+    all_macs = {f"{name} kMAC/px": f"{value:.3f}" for name, value in macs.items()}
+    return counts | all_macs | {"all": f"{level['kmacs_per_pixel']:.3f}", "entropy id": level["entropy_id"]}
+
+
+def _doctor(args: argparse.Namespace, log: Console) -> int:
+    rows = doctor(args.bundle)
+    if args.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        for row in rows:
+            print(f"{ {True: 'ok', False: 'FAULT', None: ''}[row['ok']]:6} {row['check']:18} {row['detail']}")
+    return 1 if any(row["ok"] is False for row in rows) else 0
+
+
+def _print_table(rows: list[Row]) -> None:
+    table = Table(box=None)
+    for key in rows[0]:
+        table.add_column(key, justify="right")
+    for row in rows:
+        table.add_row(*map(str, row.values()))
+    Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(table)
+
+
+def _value(key: str, value: Any) -> str:
+    units = {"num_bytes": "{} bytes", "bpp": "{:.4f} bpp", "quality": "quality {}", "psnr_db": "{:.2f} dB"}
+    return units.get(key, "{}").format("x".join(map(str, value)) if isinstance(value, list) else value)
+
+
+def _progress(log: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=log, transient=True, disable=not log.is_terminal)
+
+
+def _error(log: Console, error: object) -> None:
+    log.print(f"basic: {error}", style="red", markup=False)
+
+
+@contextmanager
+def _image_warnings(log: Console) -> Iterator[None]:
+    """Warnings about images as lines of the log."""
+
+    def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
+        log.print(f"warning: {message}", style="yellow", markup=False)
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always", ImageWarning)
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.showwarning = show
+        yield
+
+
+@contextmanager
+def _pillow_limit(max_pixels: int | None) -> Iterator[None]:
+    """Pillow has a limit of its own; ours takes its place while a command runs."""
+    before = Image.MAX_IMAGE_PIXELS
+    Image.MAX_IMAGE_PIXELS = max_pixels or before
+    try:
+        yield
+    finally:
+        Image.MAX_IMAGE_PIXELS = before
+
+
+if __name__ == "__main__":
+    sys.exit(main())

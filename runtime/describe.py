@@ -1,0 +1,126 @@
+"""What `basic info` and `basic doctor` tell, as plain data; cli.py prints it."""
+
+import os
+import platform
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import _ans, bitstream
+from .bundle import Bundle
+from .codec import Codec
+from .engine import EngineStatus, available_engines, onnxruntime_packages
+from .errors import BasicError, BitstreamError
+
+Row = dict[str, Any]
+
+
+def describe(path: Path) -> Row:
+    """A bitstream or a bundle.
+
+    Raises:
+        BitstreamError, BundleError: it is neither, or damaged.
+    """
+    if not path.exists():
+        raise BitstreamError(f"{path}: no such file or folder")
+    if path.is_file():
+        with path.open("rb") as file:
+            if file.read(len(bitstream.MAGIC)) == bitstream.MAGIC:
+                return describe_bitstream(path)
+            file.seek(0)
+            if file.read(2) != b"PK":
+                raise BitstreamError(f"{path}: neither a BASIC bitstream nor a bundle")
+    return describe_bundle(Bundle.open(path))
+
+
+def describe_bitstream(path: Path) -> Row:
+    """Header and sizes; every checksum is verified, nothing is decoded."""
+    data = path.read_bytes()
+    header = bitstream.read_header(data)
+    stream = bitstream.read(data, max_pixels=header.width * header.height)
+    return {
+        "kind": "bitstream",
+        "file": str(path),
+        "version": bitstream.VERSION,
+        "width": header.width,
+        "height": header.height,
+        "mode": header.mode,
+        "level": header.level,
+        "quality": header.quality,
+        "entropy_id": header.entropy_id.hex(),
+        "tile_size": header.tile_size,
+        "num_tiles": header.num_tiles,
+        "num_bytes": len(data),
+        "num_bytes_alpha": len(stream.alpha or b""),
+        "num_bytes_icc": len(stream.icc or b""),
+        "bpp": 8 * len(data) / (header.width * header.height),
+    }
+
+
+def describe_bundle(bundle: Bundle) -> Row:
+    """The level table, and which file every part is."""
+    return {
+        "kind": "bundle",
+        "file": str(bundle.path),
+        "architecture": bundle.manifest.get("architecture"),
+        "name": bundle.manifest.get("name"),
+        "format_version": bundle.manifest.get("format_version"),
+        "num_levels": bundle.num_levels,
+        "receptive_field": bundle.receptive_field,
+        "levels": [
+            {
+                "level": level.level,
+                "num_groups": len(level.plan),
+                "entropy_id": level.entropy_id.hex(),
+                "kmacs_per_pixel": level.kmacs_per_pixel,
+                "num_parameters": sum(part.num_parameters for part in level.parts.values()),
+                "parts": {
+                    name: {"kmacs_per_pixel": part.kmacs_per_pixel, "num_parameters": part.num_parameters}
+                    for name, part in level.parts.items()
+                },
+            }
+            for level in bundle.levels.values()
+        ],
+    }
+
+
+def doctor(path: Path | None) -> list[Row]:
+    """Checks of this machine and a bundle: rows of `check`, `ok` and `detail`; `ok` None is for information."""
+    packages = onnxruntime_packages()
+    rows = [
+        _row("system", None, f"{platform.platform()}, {os.cpu_count()} processors"),
+        _row("python", None, f"{sys.version.split()[0]}, numpy {np.__version__}, pillow {metadata.version('pillow')}"),
+        _row("coder", None, f"instructions: {_ans.simd()}"),
+    ]
+    if len(packages) > 1:
+        both = " and ".join(f"{name} {version}" for name, version in packages.items())
+        cure = f"they overwrite each other's files: pip uninstall {' '.join(packages)}, then install one"
+        rows.append(_row("onnxruntime", False, f"{both} are installed; {cure}"))
+    engines = available_engines()
+    rows += [_row(f"engine {engine.name}", engine.available, f"{engine.title}: {engine.detail}") for engine in engines]
+    try:
+        bundle = Bundle.open(path)
+        rows.append(_row("bundle", True, f"{bundle.path}: levels {', '.join(map(str, bundle.levels))}"))
+    except BasicError as error:
+        return [*rows, _row("bundle", False, str(error))]
+    return rows + [_try(bundle, engine) for engine in engines if engine.available]
+
+
+def _try(bundle: Bundle, engine: EngineStatus) -> Row:
+    """Encode and decode a small image at every level."""
+    check = f"decode with {engine.name}"
+    image = np.add.outer(np.arange(64), np.arange(64)).astype(np.uint8)
+    try:
+        with Codec.open(bundle, engine.name, num_threads=1) as codec:
+            for level in bundle.levels:
+                codec.decode(codec.encode(image, level=level))
+    except BasicError as error:
+        return _row(check, False, str(error))
+    return _row(check, True, "every level encodes and decodes")
+
+
+def _row(check: str, ok: bool | None, detail: str) -> Row:
+    return {"check": check, "ok": ok, "detail": detail}

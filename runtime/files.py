@@ -1,0 +1,81 @@
+"""Files of the command line: inputs of a folder, outputs that appear whole or not at all."""
+
+import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import BinaryIO
+
+from PIL import Image
+
+from .errors import ImageError
+
+BITSTREAM_SUFFIX = ".bsc"
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A file that takes the name `path` when the block ends well, and leaves no trace when it does not.
+
+    Raises:
+        ImageError: the folder does not exist.
+    """
+    if not path.parent.is_dir():
+        raise ImageError(f"{path}: its folder does not exist")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def pairs(source: Path, target: Path, suffixes: Sequence[str], new_suffix: str) -> list[tuple[Path, Path]]:
+    """(input, output) for a file, or for every file of a folder whose suffix is one of `suffixes`, in order of names.
+
+    Two inputs of one stem keep their suffix in the output's name (a.png.bsc, a.jpg.bsc).
+
+    Raises:
+        ImageError: the input is not there, the folder holds nothing of the kind, or the output is a folder or a file
+            where the other is needed.
+    """
+    if not source.exists():
+        raise ImageError(f"{source}: no such file or folder")
+    if not source.is_dir():
+        one = target / (source.stem + new_suffix) if target.is_dir() else target
+        if one.resolve() == source.resolve():
+            raise ImageError(f"{target}: the output would overwrite the input")
+        return [(source, one)]
+    if target.exists() and not target.is_dir():
+        raise ImageError(f"{target}: expected a folder, since {source} is one")
+    found = sorted(path for path in source.iterdir() if path.suffix.lower() in suffixes and path.is_file())
+    if not found:
+        raise ImageError(f"{source}: no file with one of the suffixes {' '.join(suffixes)}")
+    stems = [path.stem for path in found]
+    return [(p, target / ((p.name if stems.count(p.stem) > 1 else p.stem) + new_suffix)) for p in found]
+
+
+def image_suffixes() -> list[str]:
+    """Suffixes of every image format that Pillow opens here."""
+    return sorted(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
+
+
+def save_image(image: Image.Image, path: Path) -> None:
+    """Save in the format that the suffix names, with the ICC profile.
+
+    Raises:
+        ImageError: an unknown suffix, or a format that cannot hold this image.
+    """
+    kind = Image.registered_extensions().get(path.suffix.lower())
+    if kind not in Image.SAVE:
+        raise ImageError(f"{path}: Pillow writes no format of this suffix; use .png")
+    profile = image.info.get("icc_profile")
+    options = {} if profile is None else {"icc_profile": profile}
+    try:
+        with replacing(path) as file:
+            image.save(file, kind, **options)
+    except (ValueError, KeyError) as error:
+        raise ImageError(f"{path}: {kind} cannot hold an image of mode {image.mode} ({error}); use .png") from error
+    except OSError as error:
+        raise ImageError(f"{path}: cannot be written: {error}; .png holds every mode") from error

@@ -1,0 +1,64 @@
+"""Laws of files: outputs appear whole or not at all, folders map to folders."""
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from basic.runtime.errors import ImageError
+from basic.runtime.files import image_suffixes, pairs, replacing, save_image
+
+
+def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
+    path = tmp_path / "out.bsc"
+    path.write_bytes(b"before")
+    with pytest.raises(RuntimeError), replacing(path) as file:
+        file.write(b"half")
+        raise RuntimeError
+    assert [p.name for p in tmp_path.iterdir()] == ["out.bsc"] and path.read_bytes() == b"before"
+    with replacing(path) as file:
+        file.write(b"after")
+        assert path.read_bytes() == b"before"
+    assert [p.name for p in tmp_path.iterdir()] == ["out.bsc"] and path.read_bytes() == b"after"
+
+
+def test_a_missing_folder_has_its_error(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="folder does not exist"), replacing(tmp_path / "no" / "out.bsc"):
+        pass
+
+
+def test_folders_map_to_folders(tmp_path: Path) -> None:
+    for name in ("b.png", "a.JPG", "a.png", "notes.txt"):
+        (tmp_path / name).touch()
+    found = pairs(tmp_path, Path("out"), image_suffixes(), ".bsc")
+    assert [(a.name, b.as_posix()) for a, b in found] == [
+        ("a.JPG", "out/a.JPG.bsc"),
+        ("a.png", "out/a.png.bsc"),
+        ("b.png", "out/b.bsc"),
+    ]
+    assert pairs(tmp_path / "b.png", tmp_path, [], ".bsc") == [(tmp_path / "b.png", tmp_path / "b.bsc")]
+
+
+def test_pairs_that_make_no_sense_are_refused(tmp_path: Path) -> None:
+    file = tmp_path / "a.png"
+    file.touch()
+    with pytest.raises(ImageError, match="no such file"):
+        pairs(tmp_path / "b.png", tmp_path, [".png"], ".bsc")
+    with pytest.raises(ImageError, match="no file with one of the suffixes"):
+        pairs(tmp_path, tmp_path, [".bsc"], ".png")
+    with pytest.raises(ImageError, match="expected a folder"):
+        pairs(tmp_path, file, [".png"], ".bsc")
+    with pytest.raises(ImageError, match="overwrite the input"):
+        pairs(file, file, [".png"], ".bsc")
+
+
+def test_formats_that_cannot_hold_the_image_are_refused(tmp_path: Path) -> None:
+    image = Image.new("RGBA", (4, 4))
+    for name, message in (("a.jpg", "mode RGBA"), ("a.xyz", "no format of this suffix")):
+        with pytest.raises(ImageError, match=message):
+            save_image(image, tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    image.info["icc_profile"] = b"profile"
+    save_image(image, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as saved:
+        assert saved.info["icc_profile"] == b"profile"

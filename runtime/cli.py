@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     log = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
-        with _image_warnings(log), _pillow_limit(getattr(args, "max_pixels", None)):
+        with _image_warnings(log), _no_pillow_limit():
             status: int = args.run(args, log)
             return status
     except (BasicError, OSError) as error:
@@ -217,16 +217,15 @@ def _image_warnings(log: Console) -> Iterator[None]:
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", ImageWarning)
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
         warnings.showwarning = show
         yield
 
 
 @contextmanager
-def _pillow_limit(max_pixels: int | None) -> Iterator[None]:
-    """Pillow has a limit of its own; ours takes its place while a command runs."""
+def _no_pillow_limit() -> Iterator[None]:
+    """Pillow has a limit of its own; --max-pixels, checked before an image is loaded, takes its place."""
     before = Image.MAX_IMAGE_PIXELS
-    Image.MAX_IMAGE_PIXELS = max_pixels or before
+    Image.MAX_IMAGE_PIXELS = None
     try:
         yield
     finally:

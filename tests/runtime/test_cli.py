@@ -1,0 +1,135 @@
+"""Laws of `basic`: results on stdout, the log on stderr, exit status 0, 1 or 2, no output where something failed."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from basic.runtime import cli, describe
+from basic.runtime.bundle import Bundle
+
+
+@pytest.fixture
+def photo(data_folder: Path, tmp_path: Path) -> Path:
+    path = tmp_path / "photo.png"
+    with Image.open(data_folder / "kodim03.png") as image:
+        image.crop((200, 100, 330, 190)).save(path)
+    return path
+
+
+@pytest.fixture
+def bundle(bundle_path: Path) -> list[str]:
+    return ["--bundle", str(bundle_path), "--threads", "1"]
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
+    status = cli.main([str(argument) for argument in arguments])
+    captured = capsys.readouterr()
+    return status, captured.out, captured.err
+
+
+def test_encode_info_decode(photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    coded, decoded = photo.with_suffix(".bsc"), photo.with_name("decoded.png")
+    status, out, err = run(capsys, "encode", photo, coded, "--level", 0, "--quality", 40, *bundle)
+    assert (status, err) == (0, "") and "quality 40" in out and f"{coded.stat().st_size} bytes" in out
+    status, out, err = run(capsys, "info", coded, "--json")
+    row = json.loads(out)
+    assert (status, err, row["width"], row["height"], row["quality"], row["level"]) == (0, "", 130, 90, 40, 0)
+    assert row["num_bytes"] == coded.stat().st_size
+    status, out, err = run(capsys, "decode", coded, decoded, *bundle)
+    assert (status, err) == (0, "") and "130x90" in out
+    with Image.open(decoded) as image:
+        assert (image.mode, image.size) == ("RGB", (130, 90))
+
+
+def test_folders(photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    folder, coded, decoded = (photo.parent / name for name in ("in", "coded", "decoded"))
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(photo.read_bytes())
+    (folder / "broken.png").write_bytes(photo.read_bytes()[:1000])
+    status, out, err = run(capsys, "encode", folder, coded, "--level", 0, "--json", *bundle)
+    assert status == 1 and "broken.png" in err
+    assert [Path(row["output"]).name for row in json.loads(out)] == ["a.bsc", "b.bsc"]
+    assert sorted(path.name for path in coded.iterdir()) == ["a.bsc", "b.bsc"]
+    status, out, err = run(capsys, "decode", coded, decoded, "--suffix", ".webp", *bundle)
+    assert (status, err) == (0, "")
+    assert sorted(path.name for path in decoded.iterdir()) == ["a.webp", "b.webp"]
+
+
+def test_targets(photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    coded = photo.with_suffix(".bsc")
+    _, out, _ = run(capsys, "encode", photo, coded, "--level", 0, "--quality", 30, "--json", *bundle)
+    bpp = json.loads(out)[0]["bpp"]
+    status, out, err = run(capsys, "encode", photo, coded, "--level", 0, "--target-bpp", bpp, "--json", *bundle)
+    assert status == 0 and json.loads(out)[0]["bpp"] <= bpp
+    status, out, err = run(capsys, "encode", photo, coded, "--level", 0, "--target-psnr", 999, "--json", *bundle)
+    assert status == 0 and json.loads(out)[0]["quality"] == 63 and "out of reach" in err
+
+
+def test_failures_leave_nothing(photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    target = photo.with_name("out.bsc")
+    broken = photo.with_name("broken.png")
+    broken.write_bytes(photo.read_bytes()[:-500])
+    for arguments, words in (
+        ([photo.with_name("nothing.png"), target, *bundle], "no such file"),
+        ([broken, target, *bundle], "broken.png"),
+        ([photo, target, *bundle, "--max-pixels", 100], "max_pixels"),
+        ([photo, target, *bundle, "--level", 99], "99"),
+        ([photo, target, *bundle, "--engine", "magic"], "magic"),
+        ([photo, target, "--bundle", photo], "bundle"),
+        ([photo, photo, *bundle], "overwrite"),
+        ([photo, photo.parent / "no" / "out.bsc", *bundle], "folder does not exist"),
+    ):
+        status, out, err = run(capsys, "encode", *arguments)
+        assert (status, out.replace("[]\n", "")) == (1, ""), arguments
+        assert words in err
+    photo.with_name("bad.bsc").write_bytes(b"\xd3BSC\x01")
+    status, out, err = run(capsys, "decode", photo.with_name("bad.bsc"), photo.with_name("bad.png"), *bundle)
+    assert status == 1 and "truncated" in err
+    assert sorted(path.name for path in photo.parent.iterdir()) == ["bad.bsc", "broken.png", "photo.png"]
+
+
+def test_wrong_use_is_2(photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    target = photo.with_name("out.bsc")
+    assert run(capsys, "encode", photo, target, *bundle, "--quality", 64)[0] == 2
+    assert run(capsys, "encode", photo, target, *bundle, "--tile-size", 100)[0] == 2
+    assert run(capsys, "encode", photo, target, *bundle, "--threads", 0)[0] == 2
+    for arguments in ([], ["encode"], ["encode", "a", "b", "--quality", "1", "--target-bpp", "1"]):
+        with pytest.raises(SystemExit) as caught:
+            cli.main(arguments)
+        assert caught.value.code == 2
+    assert not target.exists()
+
+
+def test_warnings_go_to_the_log(photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    deep = photo.with_name("deep.png")
+    Image.fromarray(np.full((30, 40), 4000, np.uint16)).save(deep)
+    status, out, err = run(capsys, "encode", deep, photo.with_name("deep.bsc"), "--json", *bundle)
+    assert status == 0 and json.loads(out) and "reduced to 8" in err
+
+
+def test_info_of_a_bundle(bundle_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, _ = run(capsys, "info", bundle_path)
+    assert status == 0 and "kMAC/px" in out
+    row = json.loads(run(capsys, "info", bundle_path, "--json")[1])
+    assert [level["level"] for level in row["levels"]] == sorted(Bundle.open(bundle_path).levels)
+
+
+def test_info_of_something_else(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, out, err = run(capsys, "info", photo)
+    assert (status, out) == (1, "") and "neither" in err
+    assert run(capsys, "info", photo.with_name("nothing"))[0] == 1
+
+
+def test_doctor(bundle_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    status, out, _ = run(capsys, "doctor", bundle_path)
+    assert status == 0 and "every level encodes and decodes" in out and "FAULT" not in out
+    both = {"onnxruntime": "1.20", "onnxruntime-gpu": "1.20"}
+    monkeypatch.setattr(describe, "onnxruntime_packages", lambda: both)
+    status, out, _ = run(capsys, "doctor", bundle_path, "--json")
+    (fault,) = [row for row in json.loads(out) if row["ok"] is False]
+    assert status == 1 and "pip uninstall onnxruntime onnxruntime-gpu" in fault["detail"]
+    assert run(capsys, "doctor", bundle_path / "nothing")[0] == 1

@@ -1,0 +1,149 @@
+"""Laws of codec, bundle and engine together, on the packaged bundle and real photographs."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from basic.runtime import bitstream
+from basic.runtime.codec import Codec
+from basic.runtime.errors import BitstreamError
+from basic.runtime.image import from_any
+from basic.runtime.transforms import Transform, analyse
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def codec(bundle_path: Path) -> Iterator[Codec]:
+    with Codec.open(bundle_path, num_threads=1) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="module")
+def photo(data_folder: Path) -> Image.Image:
+    with Image.open(data_folder / "kodim07.png") as image:
+        return image.crop((100, 50, 650, 460))  # 550 x 410
+
+
+def worst(a: Image.Image, b: Image.Image) -> int:
+    return int(np.abs(np.asarray(a).astype(int) - np.asarray(b)).max())
+
+
+def test_levels_are_free_of_each_other(codec: Codec, photo: Image.Image) -> None:
+    low, high = min(codec.bundle.levels), max(codec.bundle.levels)
+    for level in (low, high):
+        for entropy_level in (low, high):
+            data = codec.encode(photo, level=level, entropy_level=entropy_level)
+            latents = codec.decode_latents(data)
+            assert latents.shape == (codec.bundle.latent_channels, 448 // 16, 576 // 16)
+            for synthesis_level in (low, high):
+                assert codec.decode(data, level=synthesis_level).size == photo.size
+
+
+def test_windows_agree_with_the_whole_image(bundle_path: Path, codec: Codec, photo: Image.Image) -> None:
+    data = codec.encode(photo, quality=40)
+    with Codec.open(bundle_path, num_threads=1, window_size=128) as windowed:
+        assert worst(windowed.decode(data), codec.decode(data)) <= 1
+
+
+def test_analysis_windows_agree_with_the_whole_image(codec: Codec, photo: Image.Image) -> None:
+    level, picture = max(codec.bundle.levels), from_any(photo, codec.max_pixels)
+    codec.encode(photo, level=level)
+    session, gain = codec._opened[level, "analysis"], codec.bundle.gain(63)
+    margin = codec.bundle.receptive_field["analysis"]
+    whole, windowed = (analyse(Transform(session, gain, margin, size), [picture])[0] for size in (2048, 64))
+    for one, other in zip(whole, windowed, strict=True):
+        assert np.abs(one - other).max() <= 1e-5 * max(1.0, float(np.abs(one).max()))
+
+
+def test_tiles_come_back(codec: Codec, photo: Image.Image) -> None:
+    for tile_size in (64, 192):
+        data = codec.encode(photo, quality=50, tile_size=tile_size)
+        whole = codec.encode(photo, quality=50)
+        difference = codec.decode_latents(data) - codec.decode_latents(whole)
+        assert np.abs(difference).max() <= 8 + 1  # both are within half a step of the same y
+        assert codec.decode(data).size == photo.size
+
+
+def test_batches_come_back(codec: Codec, photo: Image.Image) -> None:
+    images = [photo, photo.transpose(Image.Transpose.FLIP_LEFT_RIGHT), photo.convert("L")]
+    files = codec.encode_batch(images, quality=30)
+    for image, data, decoded in zip(images, files, codec.decode_batch(files), strict=True):
+        assert decoded.mode == image.mode
+        assert worst(decoded, codec.decode(data)) <= 1
+
+
+def test_threads_share_a_codec(codec: Codec, photo: Image.Image) -> None:
+    crops = [photo.crop((0, 0, 64 + 30 * i, 90)) for i in range(6)]
+    expected = [codec.encode(crop, quality=20) for crop in crops]
+    with ThreadPoolExecutor(4) as pool:
+        assert list(pool.map(lambda crop: codec.encode(crop, quality=20), crops * 3)) == expected * 3
+        decoded = list(pool.map(codec.decode, expected * 3))
+    assert all(worst(image, codec.decode(data)) == 0 for image, data in zip(decoded, expected * 3, strict=True))
+
+
+def test_the_number_of_threads_changes_no_symbol(bundle_path: Path, codec: Codec, photo: Image.Image) -> None:
+    data = codec.encode(photo)
+    with Codec.open(bundle_path, num_threads=2) as other:
+        assert np.array_equal(other.decode_latents(data), codec.decode_latents(data))
+
+
+def test_every_cut_and_flip_of_a_real_file_is_refused(codec: Codec, photo: Image.Image) -> None:
+    data = codec.encode(photo.crop((0, 0, 70, 50)).convert("RGBA"), level=min(codec.bundle.levels), quality=8)
+    for length in range(len(data)):
+        with pytest.raises(BitstreamError):
+            codec.decode(data[:length])
+    for bit in range(8 * len(data)):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(BitstreamError):
+            codec.decode(damaged)
+
+
+def test_random_payloads_are_refused_or_images(codec: Codec, photo: Image.Image) -> None:
+    stream = bitstream.read(codec.encode(photo.crop((0, 0, 64, 64)), level=min(codec.bundle.levels)))
+    rng = np.random.default_rng(9)
+    num_refused = 0
+    for size in range(1, 200):
+        payload = bytes([rng.integers(0, 3)]) + rng.bytes(size)
+        try:
+            codec.decode(bitstream.write(stream.header, None, None, [payload]))
+        except BitstreamError:
+            num_refused += 1
+    assert num_refused > 190
+
+
+def run_python(code: str, *arguments: str) -> str:
+    command = [sys.executable, "-c", code, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_decoding_needs_no_torch(bundle_path: Path, codec: Codec, photo: Image.Image, tmp_path: Path) -> None:
+    path = tmp_path / "photo.bsc"
+    path.write_bytes(codec.encode(photo, quality=10))
+    code = (
+        "import sys; sys.modules['torch'] = None\n"
+        "from basic.runtime.codec import Codec\n"
+        "with Codec.open(sys.argv[1]) as codec: print(codec.decode(open(sys.argv[2], 'rb').read()).size)"
+    )
+    assert run_python(code, str(bundle_path), str(path)) == f"{photo.size}\n"
+
+
+def test_the_embedding_example_runs(bundle_path: Path, data_folder: Path, tmp_path: Path) -> None:
+    output = tmp_path / "decoded.png"
+    command = [sys.executable, "examples/embed.py", str(data_folder / "kodim23.png"), str(output), str(bundle_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT, env=os.environ.copy())
+    assert done.returncode == 0, done.stderr
+    assert "bit per pixel" in done.stdout
+    with Image.open(output) as decoded:
+        assert decoded.size == (768, 512)
+    assert sum(bool(line.strip()) for line in (ROOT / "examples" / "embed.py").read_text().splitlines()) <= 15

@@ -1,7 +1,8 @@
 """The bitstream: header and segments. BITSTREAM.md specifies them, this file implements that page and nothing else.
 
-What a newcomer gets wrong: nothing in a file is trusted before its checksum has been verified, and nothing is allocated
-before the header's sizes have been compared with `max_pixels` and with the number of bytes that are there.
+What a newcomer gets wrong: the header has no checksum of its own; it is part of every segment's. So `read_header` alone
+proves nothing, and nothing is allocated before `read` has compared the header's sizes with `max_pixels` and with the
+number of bytes that are there, and verified every segment.
 """
 
 import struct
@@ -23,7 +24,7 @@ DEFAULT_MAX_PIXELS = 1 << 27
 _GREY, _ALPHA, _ICC = 1, 2, 4
 _FIXED = struct.Struct("<4sBBBBB8s")  # magic, version, mode, level, quality, tile units, entropy id
 _CRC = struct.Struct("<I")
-_SEED = struct.Struct("<IBI")  # header checksum, kind, number: what a segment's checksum starts with
+_PLACE = struct.Struct("<BI")  # kind and number of a segment
 _KIND_ICC, _KIND_ALPHA, _KIND_TILE = 0, 1, 2
 _MIN_SEGMENT = 1 + _CRC.size + 1
 
@@ -71,19 +72,19 @@ def write(header: Header, icc: bytes | None, alpha: bytes | None, tiles: Sequenc
         MAGIC, VERSION, mode, header.level, header.quality, header.tile_size // UNIT, header.entropy_id
     )
     head += _varint(header.width) + _varint(header.height)
-    check = crc32c(head)
-    parts = [head, _CRC.pack(check)]
+    parts = [head]
     payloads = [side for side in (icc, alpha) if side is not None] + list(tiles)
     for (kind, number), payload in zip(_segments(header), payloads, strict=True):
-        parts += [_varint(len(payload)), _CRC.pack(_checksum(check, kind, number, payload)), payload]
+        length = b"" if _is_last(header, kind, number) else _varint(len(payload))
+        parts += [length, _CRC.pack(_checksum(crc32c(head), kind, number, payload)), payload]
     return b"".join(parts)
 
 
 def read_header(data: bytes | bytearray | memoryview) -> Header:
-    """Read and check the header alone.
+    """Read the header alone; it may be damaged, which `read` would notice.
 
     Raises:
-        BitstreamError: not a bitstream, another version, a damaged or impossible header.
+        BitstreamError: not a bitstream, another version, an impossible header.
     """
     return _Reader(data).header()
 
@@ -102,20 +103,18 @@ def read(data: bytes | bytearray | memoryview, max_pixels: int = DEFAULT_MAX_PIX
             f"image of {header.width}x{header.height}: at most {max_pixels} pixels are allowed, the header asks for "
             f"{num_pixels}; raise max_pixels if you trust the file"
         )
-    if header.num_tiles * _MIN_SEGMENT > reader.num_left:
+    if header.num_tiles * _MIN_SEGMENT > reader.num_left + 1:
         raise BitstreamError(f"truncated: {header.num_tiles} tiles cannot fit in the {reader.num_left} bytes left")
     icc = alpha = None
     tiles: list[memoryview] = []
     for kind, number in _segments(header):
-        payload = reader.segment(kind, number)
+        payload = reader.segment(kind, number, _is_last(header, kind, number))
         if kind == _KIND_TILE:
             tiles.append(payload)
         elif kind == _KIND_ALPHA:
             alpha = payload
         else:
             icc = payload
-    if reader.num_left:
-        raise BitstreamError(f"{reader.num_left} bytes too many after the last tile; the file was appended to")
     return Stream(header, icc, alpha, tuple(tiles))
 
 
@@ -144,23 +143,24 @@ class _Reader:
         _, _, mode, level, quality, tile_units, entropy_id = fields
         width, height = self._varint("width"), self._varint("height")
         self._check = crc32c(self._data[: self._at])
-        self._verify(self._check, "header")
         _check_ranges(mode, quality, tile_units, width, height)
         grey, alpha, icc = (bool(mode & flag) for flag in (_GREY, _ALPHA, _ICC))
         return Header(width, height, grey, alpha, icc, level, quality, entropy_id, tile_units * UNIT)
 
-    def segment(self, kind: int, number: int) -> memoryview:
+    def segment(self, kind: int, number: int, last: bool) -> memoryview:
         name = ("ICC profile", "alpha", f"tile {number}")[kind]
-        length = self._varint(f"length of {name}")
-        if length == 0:
-            raise BitstreamError(f"{name} is empty; the file is damaged")
-        stored = self._take(_CRC.size, f"checksum of {name}")
-        payload = self._take(length, name)
-        _compare(_checksum(self._check, kind, number, payload), stored, name)
+        length = 0 if last else self._varint(f"length of {name}")
+        (stored,) = _CRC.unpack(self._take(_CRC.size, f"checksum of {name}"))
+        payload = self._take(self.num_left if last else length, name)
+        if not payload:
+            raise BitstreamError(f"{name} is empty; the file is cut or damaged")
+        found = _checksum(self._check, kind, number, payload)
+        if found != stored:
+            raise BitstreamError(
+                f"{name} is damaged, or the header is, or the file was cut or appended to: the checksum is "
+                f"{found:08x}, the file says {stored:08x}"
+            )
         return payload
-
-    def _verify(self, value: int, what: str) -> None:
-        _compare(value, self._take(_CRC.size, f"checksum of {what}"), what)
 
     def _take(self, count: int, what: str) -> memoryview:
         if count > self.num_left:
@@ -203,14 +203,14 @@ def _segments(header: Header) -> Iterator[tuple[int, int]]:
         yield _KIND_TILE, number
 
 
+def _is_last(header: Header, kind: int, number: int) -> bool:
+    """The last tile ends with the file and needs no length."""
+    return kind == _KIND_TILE and number == header.num_tiles - 1
+
+
 def _checksum(header_check: int, kind: int, number: int, payload: bytes | memoryview) -> int:
-    return crc32c(payload, crc32c(_SEED.pack(header_check, kind, number)))
-
-
-def _compare(value: int, stored: memoryview, what: str) -> None:
-    (expected,) = _CRC.unpack(stored)
-    if value != expected:
-        raise BitstreamError(f"{what} is damaged: its checksum is {value:08x}, the file says {expected:08x}")
+    """CRC-32C of the header, the segment's place and its payload."""
+    return crc32c(payload, crc32c(_PLACE.pack(kind, number), header_check))
 
 
 def _varint(value: int) -> bytes:

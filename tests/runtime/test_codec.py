@@ -256,7 +256,6 @@ def test_icc_profile_survives() -> None:
 def test_an_image_of_one_tile_costs_little_beyond_its_symbols(
     side: int, quality: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """40 bytes, and for large payloads the lanes that make the coder fast, at most 0.2 %."""
     num_bits = []
 
     def encode(*arguments: Any) -> bytes:
@@ -266,4 +265,4 @@ def test_an_image_of_one_tile_costs_little_beyond_its_symbols(
     monkeypatch.setattr(entropy, "_ans", SimpleNamespace(encode=encode))
     data = fake_codec().encode(scene(side, side), level=1, quality=quality)
     assert len(num_bits) == 1
-    assert len(data) - num_bits[0] / 8 <= 40 + 0.002 * len(data)
+    assert len(data) - num_bits[0] / 8 <= 40 + 0.001 * len(data)  # fixed, and the states' finite precision

@@ -11,6 +11,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,7 +73,8 @@ def read_report(path: Path, quality: int) -> Measured:
 
 def block(measured: Measured, plot: str | None) -> str:
     """Markdown between the two comments."""
-    parts = [_circumstances(measured), _level_table(measured), _speedup(measured), _fit(measured.fit)]
+    prose = (textwrap.fill(text, 120) for text in (_speedup(measured), _fit(measured.fit)))
+    parts = [textwrap.fill(_circumstances(measured), 120), _level_table(measured), *prose]
     parts += [f"![latency against MACs]({plot})" if plot else "", _bd_table(measured)]
     return "\n\n".join(part for part in parts if part)
 

@@ -124,6 +124,8 @@ def test_architecture_page_has_the_nodes_and_their_costs() -> None:
         ("lightest level, 1 group", ARCH.lightest(), one),
     ):
         assert f"| {title} | {costs(widths, plan)} |" in text
+    seen = export_cli.receptive_field(ARCH)
+    assert f"{seen['analysis']} pixels for the analysis (y and z), {seen['synthesis']} for the synthesis" in text
     num_parameters = sum(parameter.numel() for parameter in Model().parameters())
     assert f"{num_parameters:,}".replace(",", " ") in text
 

@@ -14,13 +14,10 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ..runtime.bitstream import MAX_QUALITY
 from ..runtime.errors import BasicError
-from .images import load_photos
 from .machine import command_line
-from .plots import draw
-from .rate import peer_curves
-from .report import print_report, write_html
+from .report import print_report, write_files
 from .results import Report
-from .run import STAGES, Settings, reference_curves, run
+from .run import STAGES, Settings, run
 
 WIDE = 200
 """Columns of a table that goes to a file or a pipe: nothing is cut off."""
@@ -35,7 +32,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.output is not None:
             args.output.mkdir(parents=True, exist_ok=True)
         report = run_with_progress(settings, log)
-        deliver(report, settings, args.output, as_json=args.json, log=log)
+        show(report, as_json=args.json)
+        if args.output is not None:
+            page = write_files(report, args.output)
+            log.print(f"wrote {page}", markup=False, highlight=False)
     except (BasicError, OSError) as error:
         log.print(f"basic-bench: {error}", style="red", markup=False, highlight=False)
         return 2
@@ -102,20 +102,13 @@ def run_with_progress(settings: Settings, log: Console) -> Report:
         return run(settings, lambda text: progress.update(task, description=text))
 
 
-def deliver(report: Report, settings: Settings, output: Path | None, *, as_json: bool, log: Console) -> None:
-    """Result to stdout, files to the output folder."""
+def show(report: Report, *, as_json: bool) -> None:
+    """The result on stdout."""
     if as_json:
         sys.stdout.write(report.to_json())
     else:
         console = Console()
         print_report(report, console if console.is_terminal else Console(width=WIDE))
-    if output is not None:
-        (output / "report.json").write_text(report.to_json(), encoding="utf-8")
-        report.write_csv(output)
-        references = reference_curves(settings, load_photos(settings.images, settings.limit))
-        plots = draw(report, [*references, *peer_curves(report.peers)], output)
-        write_html(report, plots, output / "report.html")
-        log.print(f"wrote {output / 'report.html'} and {output / 'report.json'}", markup=False, highlight=False)
 
 
 def numbers(text: str) -> tuple[int, ...]:

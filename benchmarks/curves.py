@@ -7,30 +7,18 @@ tells; a comparison with other images needs curves of those images.
 import json
 import warnings
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from .results import BenchError
+from .results import BenchError, Curve
 
 KODAK_CURVES = Path(__file__).parent / "kodak_curves" / "kodak.json"
 KODAK_STEMS = frozenset(f"kodim{i:02}" for i in range(1, 25))
 
 _MIN_POINTS = 2
 _MIN_OVERLAP = 0.25
-
-
-@dataclass(frozen=True, slots=True)
-class Curve:
-    """Rate in bits per pixel (strictly ascending), PSNR in dB; `source` says whose numbers these are."""
-
-    name: str
-    source: str
-    bpp: tuple[float, ...]
-    psnr_db: tuple[float, ...]
-    ms_ssim: tuple[float, ...] | None = None
 
 
 def applies_to(stems: Iterable[str]) -> bool:

@@ -60,20 +60,21 @@ def least_squares(columns: Sequence[_Vector], measured: _Vector) -> Solution:
     return best[1]
 
 
-def fit_parts(parts: Sequence[PartRow], *, with_bytes: bool) -> FitRow | None:
+def fit_parts(parts: Sequence[PartRow], *, with_bytes: bool, clock: str = "wall") -> FitRow | None:
     """Fit one engine's parts; None where there are too few of them, or bytes are asked for and were not counted."""
     if len(parts) < 5 or (with_bytes and any(part.traffic_bytes is None for part in parts)):
         return None
-    measured = np.array([part.latency_p50_ms for part in parts])
+    measured = np.array([part.cpu_p50_ms if clock == "cpu" else part.latency_p50_ms for part in parts])
     columns = _columns(parts, with_bytes)
     solution = least_squares(columns, measured)
     predicted = np.stack(columns, axis=1) @ solution.coefficients
     part_errors = 100 * np.abs(predicted / measured - 1)
-    level_errors = 100 * np.abs(_level_errors(parts, predicted))
+    level_errors = 100 * np.abs(_level_errors(parts, predicted, measured))
     call, macs = solution.coefficients[:2]
     call_error, macs_error = solution.errors[:2]
     return FitRow(
         engine=parts[0].engine,
+        clock=clock,
         model="call + macs + bytes" if with_bytes else "call + macs",
         num_points=len(parts),
         call_ms=float(call),
@@ -125,12 +126,11 @@ def _columns(parts: Sequence[PartRow], with_bytes: bool) -> list[_Vector]:
     return columns
 
 
-def _level_errors(parts: Sequence[PartRow], predicted: _Vector) -> _Vector:
+def _level_errors(parts: Sequence[PartRow], predicted: _Vector, measured: _Vector) -> _Vector:
     """Relative error of the summed network time, for every level and task."""
     errors = []
     for level in sorted({part.level for part in parts}):
         for task in NETWORK_TASKS:
             chosen = [i for i, part in enumerate(parts) if part.level == level and runs_in(part.part, task)]
-            measured = sum(parts[i].latency_p50_ms for i in chosen)
-            errors.append(sum(float(predicted[i]) for i in chosen) / measured - 1)
+            errors.append(predicted[chosen].sum() / measured[chosen].sum() - 1)
     return np.array(errors)

@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .curves import Curve
 from .fit import GMAC
 from .results import BenchError, FitRow, LevelRow, PartRow, Report
 
@@ -26,46 +25,67 @@ SHARES = {
 TASK_MARKERS = {"encode": "s", "decode": "o"}
 
 
-def draw(report: Report, references: Sequence[Curve], folder: Path) -> list[Path]:
+def draw(report: Report, folder: Path) -> list[Path]:
     """Write the plots that the report has rows for; returns their paths. Raises BenchError without matplotlib."""
     try:
         import matplotlib
     except ImportError as error:
         raise BenchError("plots: matplotlib is missing; pip install 'basic-nic[bench]'") from error
     matplotlib.use("agg")
-    drawings: list[tuple[str, bool, Callable[[Report, Sequence[Curve]], Figure]]] = [
-        ("latency_macs", bool(report.parts), _latency),
+    drawings: list[tuple[str, bool, Callable[[Report], Figure]]] = [
+        ("overview", bool(report.levels and report.qualities), _overview),
+        ("latency_macs", bool(report.levels), _latency),
         ("rate_distortion", bool(report.qualities), _rate_distortion),
-        ("time_shares", bool(report.parts), _time_shares),
+        ("time_shares", bool(report.levels), _time_shares),
     ]
     paths = []
     for name, wanted, make in drawings:
         if wanted:
             paths.append(folder / f"{name}.png")
-            figure = make(report, references)
+            figure = make(report)
             figure.savefig(paths[-1], dpi=110, metadata={"Software": ""})
     return paths
 
 
-def _latency(report: Report, _: Sequence[Curve]) -> "Figure":
+def _overview(report: Report) -> "Figure":
+    """Left: what a level costs. Right: what it gives."""
+    figure, (left, right) = _axes(2)
+    _draw_tasks(left, report)
+    _draw_curves(right, report)
+    return figure
+
+
+def _latency(report: Report) -> "Figure":
     """Left: every part with the fitted line and its error. Right: whole tasks per level."""
     figure, (left, right) = _axes(2)
-    engines = list(dict.fromkeys(row.engine for row in report.parts))
-    for engine in engines:
+    for engine in dict.fromkeys(row.engine for row in report.parts):
         parts = [row for row in report.parts if row.engine == engine]
         _scatter_parts(left, parts)
         for fit in report.fits:
-            if fit.engine == engine and fit.bytes_ms_per_mib is None:
+            if fit.engine == engine and fit.clock == "wall" and fit.bytes_ms_per_mib is None:
                 _draw_line(left, fit, parts)
-        for task, marker in TASK_MARKERS.items():
-            _draw_task(right, [row for row in report.levels if (row.engine, row.task) == (engine, task)], marker)
-    for axes, title in ((left, "network parts"), (right, "whole images, by level")):
-        axes.set(xscale="log", yscale="log", ylabel="p50 latency, ms", title=title)
-        axes.grid(True, which="both", alpha=0.2)
-        axes.legend(fontsize=8)
-    left.set_xlabel("GMAC an image")
-    right.set_xlabel("kMAC/pixel")
+    _finish_latency(left, "network parts", "GMAC an image")
+    _draw_tasks(right, report)
     return figure
+
+
+def _rate_distortion(report: Report) -> "Figure":
+    figure, (axes,) = _axes(1)
+    _draw_curves(axes, report)
+    return figure
+
+
+def _draw_tasks(axes: "Axes", report: Report) -> None:
+    for engine in dict.fromkeys(row.engine for row in report.levels):
+        for task, marker in TASK_MARKERS.items():
+            _draw_task(axes, [row for row in report.levels if (row.engine, row.task) == (engine, task)], marker)
+    _finish_latency(axes, "whole images, by level", "kMAC/pixel")
+
+
+def _finish_latency(axes: "Axes", title: str, xlabel: str) -> None:
+    axes.set(xscale="log", yscale="log", xlabel=xlabel, ylabel="p50 latency, ms", title=title)
+    axes.grid(True, which="both", alpha=0.2)
+    axes.legend(fontsize=8)
 
 
 def _scatter_parts(axes: "Axes", parts: Sequence[PartRow]) -> None:
@@ -99,11 +119,10 @@ def _draw_task(axes: "Axes", rows: Sequence[LevelRow], marker: str) -> None:
         axes.annotate(str(row.level), (row.kmacs_per_pixel, row.latency_p50_ms), (3, 4), textcoords="offset points")
 
 
-def _rate_distortion(report: Report, references: Sequence[Curve]) -> "Figure":
+def _draw_curves(axes: "Axes", report: Report) -> None:
     from matplotlib import colormaps
 
-    figure, (axes,) = _axes(1)
-    for reference in references:
+    for reference in report.references:
         axes.plot(reference.bpp, reference.psnr_db, linewidth=1, alpha=0.6, label=reference.name, linestyle="--")
     drawn = list(dict.fromkeys((row.engine, row.level) for row in report.qualities))
     colours = colormaps["viridis"](np.linspace(0, 0.9, len(drawn)))
@@ -119,10 +138,9 @@ def _rate_distortion(report: Report, references: Sequence[Curve]) -> "Figure":
     axes.set_ylim(min(psnr) - 1, max(psnr) + 2)
     axes.grid(True, alpha=0.2)
     axes.legend(fontsize=7, ncols=2)
-    return figure
 
 
-def _time_shares(report: Report, _: Sequence[Curve]) -> "Figure":
+def _time_shares(report: Report) -> "Figure":
     """Left: time per part, as measured. Right: what it is spent on, by the fit."""
     figure, (left, right) = _axes(2)
     engine = report.levels[0].engine

@@ -16,7 +16,7 @@ _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)
 _WINDOW = 11
 _SIGMA = 1.5
 _C1, _C2 = 0.01**2, 0.03**2
-_BLOCK = 64
+_BLOCK_ROWS, _BLOCK_COLUMNS = 64, 32
 
 MIN_MS_SSIM_SIDE = (_WINDOW - 1) * 2 ** (len(_SCALE_WEIGHTS) - 1) + 1
 """Pixels: below this the coarsest of the five scales is smaller than its window."""
@@ -74,20 +74,25 @@ def _halve(planes: _Planes) -> _Planes:
 
 
 def _blur(planes: _Planes) -> _Planes:
-    """Gaussian window over the last two axes, valid positions only: (..., H, W) -> (..., H-10, W-10).
+    """Gaussian window over the last two axes, valid positions only: (..., H, W) -> (..., H-10, W-10)."""
+    return _blur_rows(_blur_rows(planes).swapaxes(-1, -2)).swapaxes(-1, -2)
 
-    Done as products with banded matrices in blocks, which BLAS runs ten times faster than eleven shifted sums.
+
+def _blur_rows(planes: _Planes) -> _Planes:
+    """(..., n, m) -> (..., n-10, m), as products with a banded matrix: BLAS beats eleven shifted sums by far.
+
+    Blocks are too small for BLAS to wake its threads, which would spin on and spoil every CPU time measured next.
     """
-    height, width = planes.shape[-2] - _WINDOW + 1, planes.shape[-1] - _WINDOW + 1
-    rows = np.empty((*planes.shape[:-2], height, planes.shape[-1]), np.float32)
-    for start in range(0, height, _BLOCK):
-        stop = min(start + _BLOCK, height)
-        np.matmul(_band(stop - start).T, planes[..., start : stop + _WINDOW - 1, :], out=rows[..., start:stop, :])
-    result = np.empty((*planes.shape[:-2], height, width), np.float32)
-    for start in range(0, width, _BLOCK):
-        stop = min(start + _BLOCK, width)
-        result[..., start:stop] = rows[..., start : stop + _WINDOW - 1] @ _band(stop - start)
-    return result
+    num_outputs, num_columns = planes.shape[-2] - _WINDOW + 1, planes.shape[-1]
+    blurred = np.empty((*planes.shape[:-2], num_outputs, num_columns), np.float32)
+    for top in range(0, num_outputs, _BLOCK_ROWS):
+        bottom = min(top + _BLOCK_ROWS, num_outputs)
+        band = _band(bottom - top).T
+        for left in range(0, num_columns, _BLOCK_COLUMNS):
+            right = left + _BLOCK_COLUMNS
+            seen = planes[..., top : bottom + _WINDOW - 1, left:right]
+            np.matmul(band, seen, out=blurred[..., top:bottom, left:right])
+    return blurred
 
 
 @cache

@@ -6,10 +6,10 @@ import numpy as np
 from PIL import Image
 
 from ..runtime.codec import Codec
-from .curves import Curve, bd_rate_percent
+from .curves import bd_rate_percent
 from .images import Photo
 from .quality import ms_ssim, psnr_db
-from .results import BdRow, PeerRow, QualityRow
+from .results import BdRow, Curve, PeerRow, QualityRow
 
 
 def measure_rates(

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from .plots import draw
 from .results import Report
 
 Cell = str | int | float | None
@@ -42,6 +43,15 @@ def print_report(report: Report, console: Console) -> None:
         for row in view.rows:
             table.add_row(*row)
         console.print(table)
+
+
+def write_files(report: Report, folder: Path) -> Path:
+    """report.json, a CSV per table, the plots and report.html; returns the page. Needs matplotlib."""
+    (folder / "report.json").write_text(report.to_json(), encoding="utf-8")
+    report.write_csv(folder)
+    page = folder / "report.html"
+    write_html(report, draw(report, folder), page)
+    return page
 
 
 def write_html(report: Report, plots: Sequence[Path], path: Path) -> None:
@@ -214,11 +224,11 @@ def _fits(report: Report) -> View:
     return _view(
         "Latency as a + b MACs + c bytes, over all parts",
         "± one standard error. Errors of the prediction: mean and worst, for single parts and for a level's network.",
-        "engine | model | points | a: ms a call | b: ms/GMAC | c: ms/MiB | parts mean | parts worst | levels mean | "
-        "levels worst",
+        "engine | clock | model | points | a: ms a call | b: ms/GMAC | c: ms/MiB | parts mean | parts worst | "
+        "levels mean | levels worst",
         [
             (
-                row.engine, row.model, row.num_points, _with_error(row.call_ms, row.call_error_ms),
+                row.engine, row.clock, row.model, row.num_points, _with_error(row.call_ms, row.call_error_ms),
                 _with_error(row.macs_ms_per_gmac, row.macs_error_ms_per_gmac),
                 _with_error(row.bytes_ms_per_mib, row.bytes_error_ms_per_mib),
                 *(f"{error:.0f} %" for error in (

@@ -24,6 +24,17 @@ class BenchError(BasicError):
 
 
 @dataclass(frozen=True, slots=True)
+class Curve:
+    """Rate in bits per pixel (ascending), PSNR in dB; `source` says whose numbers these are."""
+
+    name: str
+    source: str
+    bpp: tuple[float, ...]
+    psnr_db: tuple[float, ...]
+    ms_ssim: tuple[float, ...] | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Latency:
     """Percentiles over `num_samples` calls after warm-up: p50, p90, p99 of wall time, p50 of CPU time, mean wall."""
 
@@ -125,11 +136,13 @@ class BdRow:
 class FitRow:
     """latency = call + macs * MACs + bytes * traffic over all parts of an engine, with one standard error each.
 
+    `clock` says which time was fitted: "wall", or "cpu", which other processes disturb less.
     Least squares on relative errors, no negative coefficient. The errors of the prediction are for single parts and
     for the whole network of a level (encode and decode), where errors of the parts partly cancel.
     """
 
     engine: str
+    clock: str
     model: str
     num_points: int
     call_ms: float
@@ -176,9 +189,10 @@ Row = PartRow | LevelRow | QualityRow | PeerRow | BdRow | FitRow | ShareRow | Sp
 
 @dataclass(slots=True)
 class Report:
-    """Everything one run measured, with its circumstances."""
+    """Everything one run measured, with its circumstances; `references` are curves to draw beside, not results."""
 
     circumstances: dict[str, Any]
+    references: list[Curve] = field(default_factory=list)
     parts: list[PartRow] = field(default_factory=list)
     levels: list[LevelRow] = field(default_factory=list)
     qualities: list[QualityRow] = field(default_factory=list)
@@ -190,7 +204,7 @@ class Report:
 
     def tables(self) -> dict[str, Sequence[Row]]:
         """Table name -> its rows, empty tables left out."""
-        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "circumstances"}
+        named = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("circumstances", "references")}
         return {name: rows for name, rows in named.items() if rows}
 
     def to_json(self) -> str:

@@ -5,19 +5,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 from ..runtime.bundle import Bundle
 from ..runtime.codec import DEFAULT_QUALITY, Codec
 from ..runtime.tiles import padded
-from .curves import KODAK_CURVES, Curve, applies_to, load_curves
+from .curves import KODAK_CURVES, applies_to, load_curves
 from .fit import NETWORK_TASKS, fit_parts, shares
 from .images import Photo, load_photos, same_size
 from .machine import images_used, load_average, machine
 from .memory import Target, peak_memory_mib
 from .peers import MBT2018_MEAN, measure_compressai, measure_pillow
 from .rate import bd_rows, measure_rates, peer_curves
-from .results import BenchError, LevelRow, PeerRow, Report, SpeedupRow
+from .results import BenchError, Curve, LevelRow, PeerRow, Report, SpeedupRow
 from .shapes import input_shapes
 from .timing import Costs, Plan, level_rows, part_rows, time_levels
 from .traffic import traffic_bytes
@@ -61,14 +59,15 @@ def run(settings: Settings, step: Step) -> Report:
     for level in levels:
         bundle.level(level)
     references = reference_curves(settings, photos)
-    report = Report(circumstances(settings, bundle, photos, timed))
+    report = Report(circumstances(settings, bundle, photos, timed), references)
     for engine in settings.engines:
         measure_engine(report, settings, bundle, engine, levels, photos, timed, step)
     if settings.peers:
         report.peers.extend(measure_pillow(photos, step))
     if settings.compressai_python is not None:
         measure_mbt2018_mean(report, settings, settings.compressai_python, timed[0], step)
-    report.bd_rates.extend(bd_rows(report.qualities, [*references, *peer_curves(report.peers)]))
+    report.references.extend(peer_curves(report.peers))
+    report.bd_rates.extend(bd_rows(report.qualities, report.references))
     report.circumstances["load_average_after"] = load_average()
     return report
 
@@ -94,10 +93,9 @@ def measure_engine(
     with Codec.open(bundle, engine=engine, num_threads=settings.threads) as codec:
         memory: Mapping[tuple[int, str], float | None] = {}
         if "memory" in settings.stages:
-            image = Image.fromarray(timed[0].pixels)
-            streams = {level: codec.encode(image, level=level, quality=settings.timing_quality) for level in levels}
-            target = Target(settings.bundle, engine, settings.threads, settings.timing_quality)
-            memory = peak_memory_mib(target, timed[0], streams, step)
+            step("memory of parts and tasks")
+            target = Target(str(bundle.path), engine, settings.threads, settings.timing_quality, tuple(levels))
+            memory = peak_memory_mib(target, timed[0])
         if "timing" in settings.stages:
             plan = Plan(settings.timing_quality, settings.warmup, settings.repeats)
             clocks = time_levels(codec, levels, timed, plan, step)
@@ -123,9 +121,11 @@ def part_costs(
 
 
 def add_fits(report: Report, engine: str) -> None:
-    """Fit MACs alone and MACs with bytes; the better model says where the time goes."""
+    """Fit MACs alone and MACs with bytes, in both clocks; the larger model of wall time says where the time goes."""
     parts = [row for row in report.parts if row.engine == engine]
-    fits = [fit for fit in (fit_parts(parts, with_bytes=flag) for flag in (False, True)) if fit is not None]
+    wanted = [(clock, with_bytes) for clock in ("cpu", "wall") for with_bytes in (False, True)]
+    found = [fit_parts(parts, clock=clock, with_bytes=with_bytes) for clock, with_bytes in wanted]
+    fits = [fit for fit in found if fit is not None]
     report.fits.extend(fits)
     if fits:
         report.shares.extend(shares(fits[-1], parts, [row for row in report.levels if row.engine == engine]))

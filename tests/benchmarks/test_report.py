@@ -1,0 +1,95 @@
+"""A report says the same in JSON, CSV, on the terminal and in one page that needs nothing else."""
+
+import csv
+import io
+import json
+import re
+import sys
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+from sample_report import full_report
+
+from basic.benchmarks.report import print_report, views, write_files
+from basic.benchmarks.results import REPORT_FORMAT, BenchError, QualityRow, Report
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    pytest.importorskip("matplotlib")
+    path = tmp_path_factory.mktemp("report")
+    write_files(full_report(), path)
+    return path
+
+
+def test_json_holds_every_row_and_the_circumstances() -> None:
+    report = full_report()
+    read = json.loads(report.to_json())
+    assert read["format"] == REPORT_FORMAT
+    assert read["circumstances"] == report.circumstances
+    for name, rows in report.tables().items():
+        assert len(read[name]) == len(rows)
+    assert read["levels"][0]["latency_p50_ms"] == report.levels[0].latency_p50_ms
+
+
+def test_empty_tables_are_left_out() -> None:
+    assert set(json.loads(Report({"threads": 1}).to_json())) == {"format", "format_version", "circumstances"}
+    assert views(Report({})) == []
+
+
+def test_a_perfect_image_is_no_invalid_json() -> None:
+    report = Report({}, qualities=[QualityRow("ort", 0, 63, 1, 2.0, float("inf"), 1.0)])
+    assert json.loads(report.to_json())["qualities"][0]["psnr_db"] is None
+
+
+def test_csv_holds_one_file_per_table(folder: Path) -> None:
+    report = full_report()
+    for name, rows in report.tables().items():
+        with (folder / f"{name}.csv").open(newline="") as file:
+            assert len(list(csv.DictReader(file))) == len(rows)
+
+
+def test_every_row_is_on_the_terminal() -> None:
+    report = full_report()
+    text = io.StringIO()
+    print_report(report, Console(file=text, width=200))
+    shown = text.getvalue()
+    for view in views(report):
+        assert view.title in shown
+    assert "basic-bench <b> & more" in shown
+    assert len(views(report)) == len(report.tables())
+
+
+def test_the_page_is_self_contained(folder: Path) -> None:
+    page = (folder / "report.html").read_text()
+    found: list[tuple[str, str | None]] = []
+
+    class Finder(HTMLParser):
+        def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+            found.extend(item for item in attributes if item[0] in ("src", "href"))
+
+    Finder().feed(page)
+    assert len(found) == 4
+    assert all((target or "").startswith("data:image/png;base64,") for _, target in found)
+    assert not re.search(r"https?://|<script|@import", page)
+    assert "basic-bench &lt;b&gt; &amp; more" in page
+
+
+def test_plots_are_pictures(folder: Path) -> None:
+    for name in ("overview", "latency_macs", "rate_distortion", "time_shares"):
+        assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_report_without_rates_draws_what_it_has(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    write_files(replace(full_report(), qualities=[], shares=[], fits=[]), tmp_path)
+    assert {path.stem for path in tmp_path.glob("*.png")} == {"latency_macs", "time_shares"}
+
+
+def test_without_matplotlib_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(BenchError, match=r"basic-nic\[bench\]"):
+        write_files(full_report(), tmp_path)

@@ -139,14 +139,14 @@ def _numbers_only() -> Iterator[None]:
 
 @contextmanager
 def _reading(name: str) -> Iterator[None]:
-    """Pillow's decoders raise half a dozen types on damaged files; all become ImageError."""
+    """Pillow's decoders raise errors of many types on damaged files; all become ImageError."""
     try:
         yield
-    except ImageError:
+    except (ImageError, Warning):
         raise
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name}: {error}; raise PIL.Image.MAX_IMAGE_PIXELS too if you trust the file") from error
-    except (OSError, SyntaxError, ValueError, TypeError, EOFError, ArithmeticError, LookupError) as error:
+    except Exception as error:
         raise ImageError(f"{name}: cannot be read as an image: {error or type(error).__name__}") from error
 
 

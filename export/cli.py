@@ -1,9 +1,9 @@
 """`basic-export`: checkpoint + level table -> bundle, every part checked against the model before it is kept."""
 
 import argparse
-import hashlib
 import json
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from rich.table import Table
 
 from .. import __version__
 from ..runtime.bundle import FORMAT, FORMAT_VERSION, NUM_QUALITIES, content_id
+from ..runtime.engine_oracle import Layers, layers_to_arrays
 from ..runtime.tables import TableArrays, build_tables, gaussian_tables, join
 from ..training.checkpoint import SHIPPED, Checkpoint, load_checkpoint
 from ..training.complexity import part_macs
@@ -22,14 +23,24 @@ from ..training.entropy import scale_table
 from ..training.model import Model
 from ..training.nodes import Architecture
 from ..training.structure.levels import LevelEntry, default_levels, load_table
-from .graphs import PartFile, build_parts
+from .graphs import build_parts
+from .integer import ACCUMULATOR_LIMIT, Bound, check_exact_ops, quantise
 from .slim import gain_tables, z_pmfs
 from .to_onnx import OPSET, count_macs_per_pixel
-from .verify import Difference, load_images, verify_level
+from .verify import Difference, exactness_cost, load_images, verify_level
 from .writer import BundleWriter, save_arrays
 
 Z_REACH = 128
 MACS_TOLERANCE = 1e-9
+
+
+@dataclass(frozen=True)
+class LevelReport:
+    """What the checks of a level found; `cost` is bits of y by integer networks over bits by the float ones."""
+
+    differences: list[Difference]
+    bounds: list[Bound]
+    cost: float
 
 
 def receptive_field(arch: Architecture) -> dict[str, int]:
@@ -39,26 +50,26 @@ def receptive_field(arch: Architecture) -> dict[str, int]:
     return {"analysis": analysis + 64, "synthesis": trunks + 16}
 
 
-def entropy_arrays(tables: TableArrays, entry: LevelEntry, parts: list[PartFile]) -> dict[str, NDArray[Any]]:
-    """What defines a level's entropy path: tables, plan, and a digest of the graphs that give means and indexes."""
-    arrays = tables.to_arrays()
+def entropy_arrays(tables: TableArrays, entry: LevelEntry, layers: Layers) -> dict[str, NDArray[Any]]:
+    """What defines a level's entropy path, and nothing else: tables, plan and integer layers."""
+    arrays = tables.to_arrays() | layers_to_arrays(layers)
     arrays["plan_nodes"] = np.array([node for group in entry.plan for node in group], np.int32)
     arrays["plan_sizes"] = np.array([len(group) for group in entry.plan], np.int32)
-    digest = hashlib.sha256()
-    for part in parts:
-        if part.name == "hyper" or part.name.startswith("context"):
-            digest.update(part.data)
-    arrays["graphs_sha256"] = np.frombuffer(digest.digest(), np.uint8)
     return arrays
 
 
 def export_level(
     writer: BundleWriter, model: Model, number: int, entry: LevelEntry, tables: TableArrays, images: list[Any]
-) -> tuple[dict[str, Any], list[Difference]]:
-    """Build, count, verify and write one level; returns its manifest entry and the differences found."""
-    parts = build_parts(model, entry.widths, entry.plan)
+) -> tuple[dict[str, Any], LevelReport]:
+    """Quantise, build, check, count, verify and write one level; returns its manifest entry and what was found."""
+    layers, bounds = quantise(model, entry.widths, entry.plan, images)
+    parts = build_parts(model, entry.widths, entry.plan, layers)
+    for part in parts:
+        if part.name not in ("analysis", "synthesis"):
+            check_exact_ops(part.data)
     expected = part_macs(model.arch, entry.widths, entry.plan)
-    differences = verify_level(model, entry.widths, entry.plan, parts, images)
+    differences = verify_level(model, entry.widths, entry.plan, layers, parts, images)
+    cost = exactness_cost(model, entry.widths, entry.plan, layers, images)
     entries = {}
     for part in parts:
         counted = count_macs_per_pixel(part.data, part.stride)
@@ -77,12 +88,12 @@ def export_level(
             "inputs": [_port(value) for value in ports.input],
             "outputs": [_port(value) for value in ports.output],
         }
-    arrays = entropy_arrays(tables, entry, parts)
+    arrays = entropy_arrays(tables, entry, layers)
     file = f"level_{number}/entropy.npz"
     entropy = {"file": file, "sha256": writer.add(file, save_arrays(arrays)), "entropy_id": content_id(arrays).hex()}
     widths = {node.name: entry.widths[node.name] for node in model.arch.nodes}
     manifest = {"level": number, "widths": widths, "plan": [list(group) for group in entry.plan]}
-    return manifest | {"parts": entries, "entropy": entropy}, differences
+    return manifest | {"parts": entries, "entropy": entropy}, LevelReport(differences, bounds, cost)
 
 
 def export(
@@ -99,15 +110,17 @@ def export(
     z_tables = build_tables(list(z_pmfs(model, Z_REACH)), [-Z_REACH] * model.arch.hyper_channels)
     tables = join(gaussian_tables(scales), z_tables)
     gain, inverse_gain = gain_tables(model)
-    report = Table("level", "groups", "kMAC/pixel", "parameters", "largest difference to torch")
+    report = Table(
+        "level", "groups", "kMAC/pixel", "parameters", "transforms to torch", "tightest bound", "exactness costs"
+    )
     with BundleWriter(output) as writer:
         writer.add("quality.npz", save_arrays({"gain": gain, "inverse_gain": inverse_gain}))
         levels = []
         for number in only:
             console.print(f"level {number}: building and checking on {len(images)} images")
-            level, differences = export_level(writer, model, number, entries[number], tables, images)
+            level, found = export_level(writer, model, number, entries[number], tables, images)
             levels.append(level)
-            _report_level(report, level, differences)
+            _report_level(report, level, found)
         size = writer.finish(_manifest(checkpoint, len(entries), levels))
     console.print(report)
     return {"bundle": str(output), "num_bytes": size, "levels": only}
@@ -132,16 +145,18 @@ def _manifest(checkpoint: Checkpoint, num_levels: int, levels: list[dict[str, An
     }
 
 
-def _report_level(report: Table, level: dict[str, Any], differences: list[Difference]) -> None:
+def _report_level(report: Table, level: dict[str, Any], found: LevelReport) -> None:
     parts = level["parts"].values()
-    floats = max((d for d in differences if d.output not in ("means", "indexes")), key=lambda d: d.largest)
-    edges = max(d.share for d in differences if d.output in ("means", "indexes"))
+    floats = max(found.differences, key=lambda d: d.largest)
+    tightest = max(found.bounds, key=lambda b: b.largest)
     report.add_row(
         str(level["level"]),
         str(len(level["plan"])),
         f"{sum(p['kmacs_per_pixel'] for p in parts):.2f}",
         f"{sum(p['num_parameters'] for p in parts):,}",
-        f"{floats.largest:.2g} in {floats.part} {floats.output}; {edges:.3%} of the integers by 1",
+        f"{floats.largest:.1e} in {floats.part} {floats.output}",
+        f"{tightest.largest / ACCUMULATOR_LIMIT:.3f} x 2^22, {tightest.layer}",
+        f"{found.cost - 1:+.2%} bits of y",
     )
 
 
@@ -160,7 +175,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--levels", type=int, default=8, help="number of complexity levels (default 8)")
     p.add_argument("--table", help="level table (JSON) instead of the default one")
     p.add_argument("--only", help="write a subset of the levels, as in 0,3,7")
-    p.add_argument("--images", help="folder of photographs to check the parts on (default: two that come along)")
+    p.add_argument("--images", help="folder of photographs to calibrate and check on (default: some that come along)")
     return p
 
 

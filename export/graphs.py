@@ -1,22 +1,22 @@
 """The parts of a level as ONNX graphs with fixed names: analysis, hyper, context_g0.., synthesis.
 
-Two 1x1 convolutions and a product for the gate instead of one and a split: the split would copy both halves.
+Two 1x1 convolutions and a product for the gate instead of one and a split: the split would copy both halves. hyper and
+contexts come from the integer layers alone (what entropy.npz holds), never from the float model.
 """
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
 from onnx import TensorProto
 
-from ..runtime.groups import NUM_SLICES, Plan
-from ..training.context import CLAMP, LATENT_CLAMP
-from ..training.entropy import NUM_SCALES
+from ..runtime.engine_oracle import CLAMPS, LATENT_CLAMP, Layer, Layers
+from ..runtime.groups import NUM_PHASES, Plan, group_channels
 from ..training.layers import LEAKY_SLOPE
 from ..training.model import Model
 from ..training.nodes import Widths
 from .slim import Conv, Cutter
 from .to_onnx import Graph
-
-MEAN_LIMIT = 16383.0  # eighths; keeps 8 * symbol + mean far inside int32
 
 
 @dataclass(frozen=True)
@@ -29,11 +29,11 @@ class PartFile:
     stride: int
 
 
-def build_parts(model: Model, widths: Widths, plan: Plan) -> list[PartFile]:
-    """All parts of a level in the order in which they run."""
+def build_parts(model: Model, widths: Widths, plan: Plan, layers: Layers) -> list[PartFile]:
+    """All parts of a level in the order in which they run; hyper and contexts from the integer layers."""
     cut = Cutter(model, widths)
-    graphs = [(_analysis(cut), 1), (_hyper(cut), 64)]
-    graphs += [(_context(cut, plan, g), 32) for g in range(len(plan))]
+    graphs = [(_analysis(cut), 1), (hyper_graph(layers), 64)]
+    graphs += [(context_graph(layers, plan, g), 32) for g in range(len(plan))]
     graphs.append((_synthesis(cut), 16))
     return [PartFile(g.name, g.serialize(), g.num_parameters, stride) for g, stride in graphs]
 
@@ -105,48 +105,59 @@ def _synthesis(cut: Cutter) -> Graph:
     return g
 
 
-def _hyper(cut: Cutter) -> Graph:
-    """z_hat (B, C, h, w) integers -> state (B, S, 2h, 2w)."""
-    w = cut.widths
+def _integer(g: Graph, x: str, name: str, layer: Layer, depthwise: bool = False) -> str:
+    """(acc + 2^(s-1) + 1/2) / 2^s of an integer layer, clamped and floored: exact, and half a unit from any edge.
+
+    Clamping first lets engines fuse it with the convolution; the floor of a clamped value is the clamped floor.
+    """
+    half = np.ldexp(0.5, layer.shift.astype(np.int32)) + 0.5
+    weight = layer.weight[:, None] if depthwise else layer.weight[:, :, None, None]
+    h = g.integer_conv(x, name, weight, layer.bias.astype(np.float64) + half, layer.shift, depthwise)
+    return g.add("Floor", [g.clip(h, *CLAMPS[name])])
+
+
+def hyper_graph(layers: Layers) -> Graph:
+    """z_hat (B, C, h, w) integers -> state (B, S, 2h, 2w), the integers of engine_oracle.state_out."""
+    spread, depthwise, up = (layers[f"h_s.{name}"] for name in ("spread", "depthwise", "up"))
     g = Graph("hyper")
-    h = g.clip(
-        g.input("z_hat", ["batch", cut.arch.hyper_channels, "height_64", "width_64"]), -LATENT_CLAMP, LATENT_CLAMP
-    )
-    h = g.clip(_conv(g, h, "h_s.spread", cut.pointwise("h_s.spread", w["h_s.inner"], None)), 0.0, CLAMP)
-    h = g.clip(_conv(g, h, "h_s.depthwise", cut.spatial("h_s.depthwise", w["h_s.inner"]), depthwise=True), 0.0, CLAMP)
-    h = _conv(g, h, "h_s.up", cut.pointwise("h_s.up", 4 * w["context.state"], w["h_s.inner"]))
+    z_hat = g.input("z_hat", ["batch", spread.weight.shape[1], "height_64", "width_64"])
+    h = _integer(g, g.clip(z_hat, -LATENT_CLAMP, LATENT_CLAMP), "h_s.spread", spread)
+    h = _integer(g, h, "h_s.depthwise", depthwise, depthwise=True)
+    half = np.ldexp(0.5, up.shift.astype(np.int32)) + 0.5  # the state travels ready to be floored
+    h = g.integer_conv(h, "h_s.up", up.weight[:, :, None, None], up.bias.astype(np.float64) + half, up.shift)
     h = g.add("DepthToSpace", [h], blocksize=2, mode="CRD")
-    g.output(h, "state", ["batch", w["context.state"], "height_32", "width_32"])
+    g.output(h, "state", ["batch", len(up.weight) // 4, "height_32", "width_32"])
     return g
 
 
-def _context(cut: Cutter, plan: Plan, group: int) -> Graph:
+def context_graph(layers: Layers, plan: Plan, group: int) -> Graph:
     """state (and y_hat of the group before) -> means (eighths, int16), indexes (uint8), and state_out for the next."""
-    w = cut.widths
-    num_state, inner = w["context.state"], w["context.inner"]
+    write = layers["context.write"]
+    num_state, num_packed = len(write.shift), len(layers["context.read"].weight)
     g = Graph(f"context_g{group}")
     space = ["height_32", "width_32"]
     state = g.input("state", ["batch", num_state, *space])
     if group:
-        y_hat = g.input("y_hat", ["batch", _num_channels(cut, plan, group - 1), *space])
-        read, write = cut.update(plan, group - 1)
-        h = g.clip(g.add("Round", [y_hat]), -LATENT_CLAMP, LATENT_CLAMP)
-        h = g.clip(_conv(g, h, "context.read", read, depthwise=True), -CLAMP, CLAMP)
-        state = g.add("Add", [state, _conv(g, h, "context.write", write)])
-    h = g.clip(state, -CLAMP, CLAMP)
-    h = g.clip(_conv(g, h, "context.first", cut.pointwise("context.first", inner, num_state)), 0.0, CLAMP)
-    h = g.clip(_conv(g, h, "context.depthwise", cut.spatial("context.depthwise", inner), depthwise=True), 0.0, CLAMP)
-    h = g.clip(_conv(g, h, "context.second", cut.pointwise("context.second", inner, inner)), 0.0, CLAMP)
-    mean, scale = cut.heads(plan, group)
-    means = g.clip(_conv(g, h, "context.mean", mean), -MEAN_LIMIT, MEAN_LIMIT)
-    indexes = g.clip(_conv(g, h, "context.scale", scale), 0.0, NUM_SCALES - 1.0)
-    size = _num_channels(cut, plan, group)
-    for value, name, dtype in ((means, "means", TensorProto.INT16), (indexes, "indexes", TensorProto.UINT8)):
-        g.output(g.add("Cast", [g.add("Round", [value])], to=dtype), name, ["batch", size, *space], dtype)
+        channels = group_channels(plan[group - 1], num_packed // NUM_PHASES)
+        y_hat = g.input("y_hat", ["batch", len(channels), *space])
+        whole = g.add("Floor", [g.add("Add", [y_hat, g.constant(np.array(0.5, np.float32))])])
+        h = g.clip(whole, -LATENT_CLAMP, LATENT_CLAMP)
+        h = _integer(g, h, "context.read", _rows(layers["context.read"], channels), depthwise=True)
+        bias = write.bias[list(plan[group - 1])].sum(0, dtype=np.int64).astype(np.float64)
+        h = g.integer_conv(h, "context.write", write.weight[:, channels, None, None], bias, write.shift)
+        state = g.add("Add", [state, h])
+    h = g.add("Floor", [g.clip(state, *CLAMPS["context.state"])])
+    h = _integer(g, h, "context.first", layers["context.first"])
+    h = _integer(g, h, "context.depthwise", layers["context.depthwise"], depthwise=True)
+    h = _integer(g, h, "context.second", layers["context.second"])
+    channels = group_channels(plan[group], num_packed // NUM_PHASES)
+    for layer, name, dtype in (("mean", "means", TensorProto.INT16), ("scale", "indexes", TensorProto.UINT8)):
+        value = _integer(g, h, f"context.{layer}", _rows(layers[f"context.{layer}"], channels))
+        g.output(g.add("Cast", [value], to=dtype), name, ["batch", len(channels), *space], dtype)
     if 0 < group < len(plan) - 1:
         g.output(state, "state_out", ["batch", num_state, *space])
     return g
 
 
-def _num_channels(cut: Cutter, plan: Plan, group: int) -> int:
-    return len(plan[group]) * cut.arch.latent_channels // NUM_SLICES
+def _rows(layer: Layer, channels: NDArray[np.intp]) -> Layer:
+    return Layer(layer.weight[channels], layer.bias[channels], layer.shift[channels])

@@ -53,7 +53,7 @@ class Graph:
 
     def constant(self, value: Array) -> str:
         """A small constant as it is (clip bounds and the like), shared between its uses."""
-        key = (value.dtype.str, value.tobytes())
+        key = (f"{value.dtype.str}{value.shape}", value.tobytes())
         if key not in self._constants:
             self._constants[key] = f"constant_{len(self._constants)}"
             self.initializers.append(numpy_helper.from_array(value, self._constants[key]))
@@ -66,20 +66,29 @@ class Graph:
         self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(kept), name))
         return name if kept.dtype == np.float32 else self.add("Cast", [name], to=TensorProto.FLOAT)
 
+    def integer_conv(self, x: str, name: str, weight: Array, bias: Array, shift: Array, depthwise: bool = False) -> str:
+        """Convolution by int16 weights whose sums come out divided by 2^shift (per output channel), exactly.
+
+        `bias` (o,) float64 is in units of the sums. Scaling is by powers of two, so nothing is rounded.
+        """
+        self.num_parameters += weight.size + bias.size
+        scale = np.ldexp(np.float32(1.0), -shift.astype(np.int32)).astype(np.float32)
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(weight), f"{name}.weight"))
+        real = self.add("Cast", [f"{name}.weight"], to=TensorProto.FLOAT)
+        real = self.add("Mul", [real, self.constant(scale.reshape(-1, 1, 1, 1))])
+        scaled = np.ldexp(bias, -shift.astype(np.int32)).astype(np.float32)
+        self.initializers.append(numpy_helper.from_array(scaled, f"{name}.bias"))
+        return self._conv([x, real, f"{name}.bias"], weight.shape[-1], 1, len(weight) if depthwise else 1)
+
     def conv(self, x: str, name: str, weight: Array, bias: Array, stride: int = 1, group: int = 1) -> str:
         """Convolution of (o, i/group, k, k) weights; padding 1 where k is 3, else none."""
-        kernel = weight.shape[-1]
-        pad = kernel // 2 if kernel == 3 else 0
         inputs = [x, self.weight(f"{name}.weight", weight), self.weight(f"{name}.bias", bias)]
-        return self.add(
-            "Conv",
-            inputs,
-            kernel_shape=[kernel] * 2,
-            strides=[stride] * 2,
-            pads=[pad] * 4,
-            group=group,
-            dilations=[1, 1],
-        )
+        return self._conv(inputs, weight.shape[-1], stride, group)
+
+    def _conv(self, inputs: list[str], kernel: int, stride: int, group: int) -> str:
+        pads = [1 if kernel == 3 else 0] * 4
+        sizes = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "dilations": [1, 1]}
+        return self.add("Conv", inputs, pads=pads, group=group, **sizes)
 
     def clip(self, x: str, low: float, high: float) -> str:
         return self.add("Clip", [x, self.constant(np.float32(low)), self.constant(np.float32(high))])  # type: ignore[arg-type]

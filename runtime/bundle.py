@@ -136,10 +136,19 @@ class Bundle:
     def tables(self, level: int) -> TableArrays:
         """CDF tables of a level: 64 Gaussian ones, then one per channel of z."""
         if level not in self._tables:
-            self._tables[level] = TableArrays.from_arrays(
-                load_arrays(self.read(self.level(level).entropy_file), str(self.path))
-            )
+            self._tables[level] = TableArrays.from_arrays(self.entropy_arrays(level))
         return self._tables[level]
+
+    def entropy_arrays(self, level: int) -> dict[str, Array]:
+        """The arrays of a level's entropy.npz: tables, plan, integer layers. Refused where its id is not theirs."""
+        entry = self.level(level)
+        arrays = load_arrays(self.read(entry.entropy_file), str(self.path))
+        if content_id(arrays) != entry.entropy_id:
+            raise BundleError(
+                f"{self.path}: {entry.entropy_file} has entropy id {content_id(arrays).hex()}, {MANIFEST} says "
+                f"{entry.entropy_id.hex()}; export the bundle again"
+            )
+        return arrays
 
     def gain(self, quality: int) -> NDArray[np.float32]:
         """What the latent is multiplied by at a quality 0..63, (1, M, 1, 1) float32."""

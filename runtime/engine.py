@@ -17,7 +17,10 @@ from .errors import EngineError
 
 Array = NDArray[Any]
 DEFAULT_ENGINE = "ort"
-_ENGINES = {"ort": ("engine_onnx", "onnxruntime on the CPU")}
+_ENGINES = {
+    "ort": ("engine_onnx", "onnxruntime on the CPU"),
+    "oracle": ("engine_oracle", "integer networks in numpy, transforms by onnxruntime"),
+}
 
 
 class Session(Protocol):

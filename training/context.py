@@ -91,11 +91,15 @@ class Context(nn.Module):
     def update(self, y_hat: Tensor, group: tuple[int, ...], state: int) -> Tensor:
         """What a decoded group (B, n, h, w) adds to the state, (B, S, h, w)."""
         channels = self.channels(group, y_hat.device)
-        y_hat = round_through(y_hat).clamp(-LATENT_CLAMP, LATENT_CLAMP)
-        weight, bias = self.read.weight[channels], self.read.bias[channels]
-        read = F.conv2d(y_hat, weight, bias, padding=1, groups=len(channels)).clamp(-CLAMP, CLAMP)
+        read = self.read_group(y_hat, channels)
         bias = self.write_bias[list(group), :state].sum(0)
         return F.conv2d(read, self.write[:state, channels, None, None], bias).float()
+
+    def read_group(self, y_hat: Tensor, channels: Tensor) -> Tensor:
+        """The depthwise reading of a group's y_hat (B, n, h, w), clamped; same shape."""
+        y_hat = round_through(y_hat).clamp(-LATENT_CLAMP, LATENT_CLAMP)
+        weight, bias = self.read.weight[channels], self.read.bias[channels]
+        return F.conv2d(y_hat, weight, bias, padding=1, groups=len(channels)).clamp(-CLAMP, CLAMP)
 
     def forward(self, state: Tensor, packed: Tensor, plan: Plan, widths: Widths) -> tuple[Tensor, Tensor, Tensor]:
         """S_0 (B, S, h, w) and the packed latent before rounding (B, 4M, h, w) -> means (eighths as real numbers),

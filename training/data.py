@@ -43,6 +43,8 @@ class Photographs:
             self.images.append(pixels)
             if limit is not None and len(self.images) >= limit:
                 break
+        if num_small:
+            print(f"left out {num_small} images smaller than {crop_size}x{crop_size}", file=sys.stderr)
         if not self.images:
             raise ValueError(
                 f"{source}: expected photographs of at least {crop_size}x{crop_size} pixels, "

@@ -21,6 +21,7 @@ from .context import Context, Hyper, pack, unpack
 from .entropy import Factorized, gaussian_bits
 from .layers import round_through
 from .nodes import Architecture, Widths
+from .start import start_as_transform
 from .transforms import Analysis, HyperAnalysis, Synthesis
 
 NUM_QUALITIES = 64
@@ -75,6 +76,7 @@ class Model(nn.Module):
         self.context = Context(self.arch)
         self.z_density = Factorized(self.arch.hyper_channels)
         self.modulator = Modulator(self.arch.latent_channels)
+        start_as_transform(self.arch, self.g_a, self.g_s)
 
     def forward(self, x: Tensor, quality: Tensor, widths: Widths, plan: Plan, hard: bool = False) -> Output:
         """Images (B, 3, H, W) in 0..1, sides multiples of 64; quality (B,). `hard` rounds for the rates too."""

@@ -28,6 +28,7 @@ from .report import Progress
 
 EMA_DECAY = 0.998
 CLIP_NORM = 1.0
+MS_SSIM_CROP = 192  # five scales with windows of 11 need more than 160 pixels
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ class Trainer:
         mix = Mix.warm() if self.step < s.full_steps else Mix()
         drawn = draw(self.model.arch, mix, s.seed, self.step, len(x))
         quality = drawn.quality.to(x.device)
-        torch.manual_seed((s.seed << 32) + self.step)
+        torch.manual_seed(((s.seed + (fabric.global_rank << 10)) << 32) + self.step)
         output = run(x, quality, drawn.widths, drawn.plan)
         loss = rate_distortion_loss(output, x, quality, s.metric)
         self.optimizer.zero_grad()
@@ -168,7 +169,9 @@ def train(args: argparse.Namespace) -> int:
     fabric = make_fabric(args.devices, args.precision)
     photographs = Photographs(settings.data, settings.crop_size)
     valid = (
-        Photographs(args.valid, settings.crop_size).center_crops(args.num_valid, settings.crop_size)
+        Photographs(args.valid, settings.crop_size, limit=args.num_valid).center_crops(
+            args.num_valid, settings.crop_size
+        )
         if args.valid
         else None
     )
@@ -176,18 +179,23 @@ def train(args: argparse.Namespace) -> int:
     model = load_checkpoint(args.init).model.train() if args.init else Model()
     model = model.to(fabric.device)
     trainer = Trainer(settings, model)
+    if state.exists() and args.init:
+        raise ValueError(f"{state}: a run to resume is here already; leave --init out, or choose another --output")
     record = trainer.load(state) if state.exists() else _first_record(args)
     if args.compile == "on" or (args.compile == "auto" and fabric.device.type == "cuda"):
         compile_blocks(model)
     run = fabric.setup_module(model)
     run.train()
     stop, progress = StopRequest(), Progress(folder, settings.steps, args.log_every, fabric.global_rank == 0)
-    started = time.monotonic()
+    started, seconds_before = time.monotonic(), record.get("seconds", 0)
     seed = settings.seed + (fabric.global_rank << 20)
-    while trainer.step < settings.steps and not stop.asked:
+    while trainer.step < settings.steps and not _agreed(stop, fabric):
         x = photographs.batch(seed, trainer.step, settings.batch_size).to(fabric.device)
         progress.step(trainer.step, trainer.train_step(run, x, fabric))
-        record |= {"steps": record["steps_before"] + trainer.step, "seconds": round(time.monotonic() - started)}
+        record |= {
+            "steps": record["steps_before"] + trainer.step,
+            "seconds": seconds_before + round(time.monotonic() - started),
+        }
         if fabric.global_rank == 0 and trainer.step % args.save_every == 0:
             trainer.save(folder, record | {"settings": asdict(settings)})
         if valid is not None and fabric.global_rank == 0 and trainer.step % args.valid_every == 0:
@@ -197,6 +205,11 @@ def train(args: argparse.Namespace) -> int:
     progress.close()
     print(json.dumps({"checkpoint": str(folder / "checkpoint.safetensors"), "step": trainer.step}))
     return 0
+
+
+def _agreed(stop: StopRequest, fabric: Any) -> bool:
+    """Whether to stop: with several devices all leave at the same step, that of the first rank's wish."""
+    return bool(fabric.broadcast(stop.asked)) if fabric.world_size > 1 else stop.asked
 
 
 def _settings(args: argparse.Namespace, state: Path) -> Settings:
@@ -243,7 +256,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--metric", choices=["mse", "ms-ssim"], help="distortion (default mse)")
     p.add_argument("--seed", type=int, help="default 0")
     p.add_argument("--devices", type=int, default=1)
-    p.add_argument("--precision", default="bf16-mixed", choices=["32-true", "bf16-mixed", "16-mixed"])
+    p.add_argument("--precision", default="bf16-mixed", choices=["32-true", "bf16-mixed"])
     p.add_argument("--compile", default="auto", choices=["auto", "on", "off"], help="torch.compile (auto: on CUDA)")
     p.add_argument("--threads", type=int, help="CPU threads")
     p.add_argument("--log-every", type=int, default=50)
@@ -258,6 +271,8 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     if args.crop_size is not None and (args.crop_size < 64 or args.crop_size % 64):
         parser().error(f"--crop-size: expected a multiple of 64, got {args.crop_size}")
+    if args.metric == "ms-ssim" and args.crop_size is not None and args.crop_size < MS_SSIM_CROP:
+        parser().error(f"--metric ms-ssim: expected --crop-size of at least {MS_SSIM_CROP}, got {args.crop_size}")
     if args.threads:
         torch.set_num_threads(args.threads)
     try:

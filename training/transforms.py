@@ -20,7 +20,7 @@ class _Trunks(nn.Module):
     def __init__(self, name: str, arch: Architecture) -> None:
         super().__init__()
         self.name = name
-        residual_gain = 0.5 / (arch.num_blocks8 + arch.num_blocks16) ** 0.5
+        residual_gain = 0.1 / (arch.num_blocks8 + arch.num_blocks16) ** 0.5
         self.blocks8 = nn.ModuleList(Block(arch.trunk8, residual_gain) for _ in range(arch.num_blocks8))
         self.blocks16 = nn.ModuleList(Block(arch.trunk16, residual_gain) for _ in range(arch.num_blocks16))
 

@@ -83,7 +83,7 @@ def load_table(path: str | Path, arch: Architecture) -> list[LevelEntry]:
             )
         entries = [LevelEntry(dict(e["widths"]), make_plan(e["plan"])) for e in table["levels"]]
     except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"level table {path}: {error!r}; make one with basic-search or leave --table out") from error
+        raise ValueError(f"level table {path}: {error!r}; see docs/levels.md, or leave --table out") from error
     for entry in entries:
         arch.check(entry.widths)
     return entries

@@ -23,6 +23,7 @@ from ..training.entropy import scale_table
 from ..training.model import Model
 from ..training.nodes import Architecture
 from ..training.structure.levels import LevelEntry, default_levels, load_table
+from .conformance import expected_digests, make_inputs
 from .graphs import build_parts
 from .integer import ACCUMULATOR_LIMIT, Bound, check_exact_ops, quantise
 from .slim import gain_tables, z_pmfs
@@ -91,9 +92,15 @@ def export_level(
     arrays = entropy_arrays(tables, entry, layers)
     file = f"level_{number}/entropy.npz"
     entropy = {"file": file, "sha256": writer.add(file, save_arrays(arrays)), "entropy_id": content_id(arrays).hex()}
+    vectors = make_inputs(model.arch.hyper_channels, 4 * model.arch.latent_channels)
+    file = "conformance.npz"
+    writer.add(file, save_arrays(vectors))
+    conformance = {"file": file, "sha256": expected_digests(layers, entry.plan, vectors)}
     widths = {node.name: entry.widths[node.name] for node in model.arch.nodes}
     manifest = {"level": number, "widths": widths, "plan": [list(group) for group in entry.plan]}
-    return manifest | {"parts": entries, "entropy": entropy}, LevelReport(differences, bounds, cost)
+    return manifest | {"parts": entries, "entropy": entropy, "conformance": conformance}, LevelReport(
+        differences, bounds, cost
+    )
 
 
 def export(

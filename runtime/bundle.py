@@ -55,6 +55,8 @@ class Level:
     parts: Mapping[str, Part]
     entropy_file: str
     entropy_id: bytes
+    conformance_file: str | None
+    conformance: Mapping[str, str]
 
     @property
     def kmacs_per_pixel(self) -> float:
@@ -227,7 +229,17 @@ def _read_level(entry: dict[str, Any]) -> Level:
     if len(identity) != 8:
         raise ValueError(f"level {entry['level']}: expected an entropy id of 16 hex digits")
     ordered = {name: parts[name] for name in expected}
-    return Level(int(entry["level"]), dict(entry["widths"]), plan, ordered, str(entry["entropy"]["file"]), identity)
+    vectors = entry.get("conformance", {})
+    return Level(
+        level=int(entry["level"]),
+        widths=dict(entry["widths"]),
+        plan=plan,
+        parts=ordered,
+        entropy_file=str(entry["entropy"]["file"]),
+        entropy_id=identity,
+        conformance_file=vectors.get("file"),
+        conformance=dict(vectors.get("sha256", {})),
+    )
 
 
 def _read_part(name: str, entry: dict[str, Any]) -> Part:

@@ -19,6 +19,7 @@ from PIL import Image
 from . import alpha, bitstream
 from .bitstream import DEFAULT_MAX_PIXELS, MAX_QUALITY, MAX_TILE_SIZE, Header, Stream
 from .bundle import Bundle
+from .conformance import require_exact
 from .engine import DEFAULT_ENGINE, Engine, Session, open_engine
 from .entropy import EntropyPath, Floats
 from .errors import BitstreamError, EngineError
@@ -67,19 +68,25 @@ class Codec:
         num_threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
         window_size: int = DEFAULT_WINDOW_SIZE,
+        verify: bool = False,
     ) -> Self:
         """Open a bundle (None: the one that comes with the package) on an engine.
 
         `num_threads`: what the engine may use; None leaves it to the engine. `max_pixels`: larger images and files that
         ask for more are refused before anything is allocated for them. `window_size`: the largest side in pixels that
         analysis and synthesis see at once, margins apart; smaller takes less memory and more time, the result is equal.
+        `verify`: run the bundle's conformance vectors of every level first.
 
         Raises:
             BundleError: the bundle is missing or damaged.
-            EngineError: the engine is unknown or does not work here.
+            EngineError: the engine is unknown, does not work here, or (with `verify`) is not exact.
         """
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
-        return cls(opened, open_engine(engine, num_threads), max_pixels, window_size)
+        started = open_engine(engine, num_threads)
+        if verify:
+            for level in opened.levels:
+                require_exact(started, opened, level)
+        return cls(opened, started, max_pixels, window_size)
 
     def __enter__(self) -> Self:
         return self

@@ -69,7 +69,7 @@ class Context(nn.Module):
         self.scale = Pointwise(arch.context_inner, packed, 0.1)
         nn.init.constant_(self.scale.bias, 24.0 / OUTPUT_SCALE)
         self.read = Depthwise(packed)
-        self.read.weight.data.mul_(0.3)
+        self.read.weight.data.mul_(1.5)
         self.write = nn.Parameter(torch.randn(arch.state, packed) * (0.5 / packed**0.5))
         self.write_bias = nn.Parameter(torch.zeros(NUM_NODES, arch.state))
 

@@ -21,7 +21,7 @@ from .context import Context, Hyper, pack, unpack
 from .entropy import Factorized, gaussian_bits
 from .layers import round_through
 from .nodes import Architecture, Widths
-from .start import start_as_transform
+from .start import start_as_transform, start_entropy
 from .transforms import Analysis, HyperAnalysis, Synthesis
 
 NUM_QUALITIES = 64
@@ -77,6 +77,7 @@ class Model(nn.Module):
         self.z_density = Factorized(self.arch.hyper_channels)
         self.modulator = Modulator(self.arch.latent_channels)
         start_as_transform(self.arch, self.g_a, self.g_s)
+        start_entropy(self.arch, self.h_a, self.context)
 
     def forward(self, x: Tensor, quality: Tensor, widths: Widths, plan: Plan, hard: bool = False) -> Output:
         """Images (B, 3, H, W) in 0..1, sides multiples of 64; quality (B,). `hard` rounds for the rates too."""

@@ -17,6 +17,8 @@ EPS = 1e-8
 # Coefficients of the quintic iteration (Jordan et al. 2024): steep at zero, within 0.7 .. 1.2 after five steps.
 NEWTON_SCHULZ = (3.4445, -4.7750, 2.0315)
 NUM_STEPS = 5
+ENTROPY_PREFIXES = ("h_a", "h_s", "context", "z_density")
+ENTROPY_FACTOR = 4.0
 # First and last layers and densities take Adam, as is usual with Muon.
 ADAM_PREFIXES = (
     "modulator",
@@ -42,22 +44,28 @@ def orthogonalize(matrices: Tensor) -> Tensor:
 
 
 class MuonAdam(torch.optim.Optimizer):
-    """`lr` is Muon's, in units of Adam's (its update has the same root mean square); `adam_lr` that of the rest."""
+    """`lr` is Muon's, in units of Adam's (its update has the same root mean square); `adam_lr` that of the rest.
+
+    The entropy part learns ENTROPY_FACTOR times as fast: its errors cost bits only, while noise in the transforms'
+    weights is noise in the picture.
+    """
 
     def __init__(self, named_parameters: Iterable[tuple[str, nn.Parameter]], lr: float, adam_lr: float) -> None:
-        matrices: list[nn.Parameter] = []
-        others: list[nn.Parameter] = []
+        members: dict[tuple[bool, bool], list[nn.Parameter]] = defaultdict(list)
         for name, parameter in named_parameters:
             muon = parameter.ndim == 2 and not name.startswith(ADAM_PREFIXES)
-            (matrices if muon else others).append(parameter)
-        groups = [{"params": matrices, "lr": lr, "muon": True}, {"params": others, "lr": adam_lr, "muon": False}]
+            members[muon, name.startswith(ENTROPY_PREFIXES)].append(parameter)
+        groups = [
+            {"params": parameters, "lr": (lr if muon else adam_lr) * (ENTROPY_FACTOR if entropy else 1.0), "muon": muon}
+            for (muon, entropy), parameters in sorted(members.items(), key=lambda item: item[0])
+        ]
         super().__init__(groups, {})
         for group in self.param_groups:
             group["base_lr"] = group["lr"]
-        for parameter in matrices + others:  # made at once, so that a saved state always fits
-            self.state[parameter]["momentum"] = torch.zeros_like(parameter)
-            if parameter in set(others):
-                self.state[parameter]["square"] = torch.zeros_like(parameter)
+            for parameter in group["params"]:  # made at once, so that a saved state always fits
+                self.state[parameter]["momentum"] = torch.zeros_like(parameter)
+                if not group["muon"]:
+                    self.state[parameter]["square"] = torch.zeros_like(parameter)
         self.num_steps = 0
 
     @torch.no_grad()

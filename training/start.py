@@ -11,8 +11,11 @@ import math
 import torch
 from torch import Tensor
 
+from ..runtime.groups import NUM_PHASES
+from .context import OUTPUT_SCALE, Context
+from .entropy import LOG_SCALE_STEP, SCALE_MIN
 from .nodes import Architecture
-from .transforms import PIXEL_STRIDE, Analysis, Synthesis
+from .transforms import PIXEL_STRIDE, Analysis, HyperAnalysis, Synthesis
 
 # Relative standard deviations of the three opponent colours, and of coefficients over frequency, in photographs.
 COLOUR_STD = (1.0, 0.22, 0.12)
@@ -53,3 +56,21 @@ def start_as_transform(arch: Architecture, g_a: Analysis, g_s: Synthesis) -> Non
             scale = float(stds[j]) / LATENT_STEP
             g_a.project.weight[k, k] += scale
             g_s.embed.weight[k, k] += 1 / scale
+
+
+@torch.no_grad()
+def start_entropy(arch: Architecture, h_a: HyperAnalysis, context: Context) -> None:
+    """Fit the entropy networks to the latent's scales: what they read is about 1, what they predict about its size.
+
+    The clamps of the integer networks allow no large activations, while the latent's first channels have standard
+    deviations of 50 and more.
+    """
+    _, stds = dct_basis(arch.trunk8)
+    num_kept = min(arch.trunk16, arch.latent_channels) // 4
+    scales = torch.ones(arch.latent_channels)
+    scales[: 4 * num_kept] = (stds[:num_kept] / LATENT_STEP).clamp_min(1.0).repeat_interleave(4)
+    h_a.first.weight.div_(scales[None, :, None, None])
+    packed = scales.repeat(NUM_PHASES)  # phase-major
+    context.read.weight.div_(packed[:, None, None, None])
+    context.mean.weight.mul_(packed[:, None])
+    context.scale.bias.copy_((packed / SCALE_MIN).log() / LOG_SCALE_STEP / OUTPUT_SCALE)

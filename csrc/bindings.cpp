@@ -3,11 +3,12 @@
 #include <pybind11/pybind11.h>
 
 #include <algorithm>
-#include <cmath>
+#include <vector>
 
 #include "cdf.h"
 #include "crc32c.h"
 #include "dispatch.h"
+#include "latents.h"
 #include "stream.h"
 
 namespace py = pybind11;
@@ -26,11 +27,11 @@ std::string describe(const py::array& array) {
   throw py::type_error(message + "; use numpy.ascontiguousarray(" + name + ", dtype=...)");
 }
 
-// A contiguous one-dimensional array of exactly this type, or an error that names the argument.
+// A contiguous array of exactly this type, or an error that names the argument.
 template <class T>
 const T* data_of(const py::array& array, const char* name, const char* type) {
-  if (array.ndim() != 1 || !(array.flags() & py::array::c_style) || !py::isinstance<py::array_t<T>>(array))
-    refuse(name, std::string("a contiguous one-dimensional ") + type + " array", array);
+  if (!(array.flags() & py::array::c_style) || !py::isinstance<py::array_t<T>>(array))
+    refuse(name, std::string("a contiguous ") + type + " array", array);
   return static_cast<const T*>(array.data());
 }
 
@@ -71,10 +72,12 @@ auto with_symbols(const py::array& symbols, Function function) {
   return function(data_of<int32_t>(symbols, "symbols", "int16 or int32"));
 }
 
-void check_same_size(const py::array& symbols, const py::array& indexes) {
-  if (symbols.size() != indexes.size())
-    throw py::value_error("symbols and indexes: expected the same size, got " + std::to_string(symbols.size()) +
-                          " and " + std::to_string(indexes.size()));
+std::vector<py::ssize_t> shape_of(const py::array& array) { return {array.shape(), array.shape() + array.ndim()}; }
+
+void check_same_shape(const py::array& first, const py::array& second, const char* names) {
+  if (shape_of(first) != shape_of(second))
+    throw py::value_error(std::string(names) + ": expected the same shape, got " + describe(first) + " and " +
+                          describe(second));
 }
 
 Tables make_tables(const py::array& frequencies, const py::array& lengths, const py::array& offsets, int precision) {
@@ -92,7 +95,7 @@ py::bytes encode(const py::array& symbols, const py::array& indexes, const Table
     throw py::value_error("num_lanes: expected 1, 2, 4, 8, 16, 32, or 0 for what suits the size, got " +
                           std::to_string(num_lanes));
   return with_symbols(symbols, [&](auto* symbol_data) {
-    check_same_size(symbols, indexes);
+    check_same_shape(symbols, indexes, "symbols and indexes");
     return with_indexes(indexes, tables, [&](auto* index_data) {
       const size_t size = size_of(symbols);
       basic::EncodedStream stream;
@@ -109,12 +112,30 @@ py::bytes encode(const py::array& symbols, const py::array& indexes, const Table
 
 double bits(const py::array& symbols, const py::array& indexes, const Tables& tables) {
   return with_symbols(symbols, [&](auto* symbol_data) {
-    check_same_size(symbols, indexes);
+    check_same_shape(symbols, indexes, "symbols and indexes");
     return with_indexes(indexes, tables, [&](auto* index_data) {
       py::gil_scoped_release release;
       return basic::count_bits(tables, symbol_data, index_data, size_of(symbols));
     });
   });
+}
+
+py::array_t<float> quantise(const py::array& y, const py::array& means, py::array symbols) {
+  const float* y_data = data_of<float>(y, "y", "float32");
+  const int16_t* mean_data = data_of<int16_t>(means, "means", "int16");
+  data_of<int32_t>(symbols, "symbols", "int32");
+  check_same_shape(y, means, "y and means");
+  check_same_shape(y, symbols, "y and symbols");
+  int32_t* symbol_data = static_cast<int32_t*>(symbols.mutable_data());  // refuses a read-only array
+  py::array_t<float> y_hat(shape_of(y));
+  float* y_hat_data = y_hat.mutable_data();
+  bool in_range = false;
+  {
+    py::gil_scoped_release release;
+    in_range = basic::quantise(y_data, mean_data, symbol_data, y_hat_data, size_of(y));
+  }
+  if (!in_range) throw py::value_error("y: expected numbers within 2^20 of the means, got larger ones or NaN");
+  return y_hat;
 }
 
 // Keeps the bytes and the tables alive, and refuses a second thread instead of mixing two.
@@ -125,13 +146,27 @@ class Decoder {
 
   py::array_t<int32_t> decode(const py::array& indexes) {
     return with_indexes(indexes, tables_.cast<const Tables&>(), [&](auto* index_data) {
-      py::array_t<int32_t> symbols(indexes.size());
+      py::array_t<int32_t> symbols(shape_of(indexes));
       int32_t* symbol_data = symbols.mutable_data();
       const size_t size = size_of(indexes);
       const Use use(busy_);
       py::gil_scoped_release release;
       decoder_.decode(index_data, symbol_data, size);
       return symbols;
+    });
+  }
+
+  py::array_t<float> decode_latents(const py::array& indexes, const py::array& means) {
+    const int16_t* mean_data = data_of<int16_t>(means, "means", "int16");
+    check_same_shape(indexes, means, "indexes and means");
+    return with_indexes(indexes, tables_.cast<const Tables&>(), [&](auto* index_data) {
+      py::array_t<float> y_hat(shape_of(indexes));
+      float* y_hat_data = y_hat.mutable_data();
+      const size_t size = size_of(indexes);
+      const Use use(busy_);
+      py::gil_scoped_release release;
+      decoder_.decode_latents(index_data, mean_data, y_hat_data, size);
+      return y_hat;
     });
   }
 
@@ -193,9 +228,11 @@ PYBIND11_MODULE(_ans, module) {
   py::class_<Decoder>(module, "Decoder")
       .def(py::init<py::buffer, py::object>(), py::arg("data"), py::arg("tables"))
       .def("decode", &Decoder::decode, py::arg("indexes"))
+      .def("decode_latents", &Decoder::decode_latents, py::arg("indexes"), py::arg("means"))
       .def("finish", &Decoder::finish)
       .def_property_readonly("position", &Decoder::position);
   module.def("encode", &encode, py::arg("symbols"), py::arg("indexes"), py::arg("tables"), py::arg("num_lanes") = 0);
+  module.def("quantise", &quantise, py::arg("y"), py::arg("means"), py::arg("symbols"));
   module.def("bits", &bits, py::arg("symbols"), py::arg("indexes"), py::arg("tables"));
   module.def("crc32c", &crc32c, py::arg("data"), py::arg("value") = 0);
   module.def("simd", &basic::simd_name);

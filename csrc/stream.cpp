@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "dispatch.h"
+#include "latents.h"
 
 namespace basic {
 namespace {
@@ -224,6 +225,16 @@ void StreamDecoder::decode(const Index* indexes, int32_t* symbols, size_t num_sy
   }
 }
 
+template <class Index>
+void StreamDecoder::decode_latents(const Index* indexes, const int16_t* means, float* y_hat, size_t num_symbols) {
+  static_assert(sizeof(float) == sizeof(int32_t));
+  int32_t* symbols = reinterpret_cast<int32_t*>(y_hat);  // add_means reads them by memcpy
+  decode(indexes, symbols, num_symbols);
+  if (add_means(symbols, means, y_hat, num_symbols)) return;
+  failed_ = true;
+  throw BitstreamError("coder: before symbol " + std::to_string(position_) + ": a latent beyond 2^20");
+}
+
 void StreamDecoder::finish() {
   if (failed_) throw BitstreamError("coder: an earlier call on this stream failed");
   if (!in_tail_ && position_ == tail_position_) enter_tail();
@@ -240,6 +251,8 @@ BASIC_INSTANTIATE_STREAM(int16_t, uint8_t)
 BASIC_INSTANTIATE_STREAM(int16_t, uint16_t)
 BASIC_INSTANTIATE_STREAM(int32_t, uint8_t)
 BASIC_INSTANTIATE_STREAM(int32_t, uint16_t)
+template void StreamDecoder::decode_latents(const uint8_t*, const int16_t*, float*, size_t);
+template void StreamDecoder::decode_latents(const uint16_t*, const int16_t*, float*, size_t);
 template void StreamDecoder::decode(const uint8_t*, int32_t*, size_t);
 template void StreamDecoder::decode(const uint16_t*, int32_t*, size_t);
 

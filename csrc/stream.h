@@ -40,6 +40,9 @@ class StreamDecoder {
 
   template <class Index>
   void decode(const Index* indexes, int32_t* symbols, size_t num_symbols);
+  // Symbols + means / 8; symbols beyond kMaxSymbol are damage.
+  template <class Index>
+  void decode_latents(const Index* indexes, const int16_t* means, float* y_hat, size_t num_symbols);
   void finish();  // throws unless the stream ends exactly here
   uint64_t position() const { return position_; }
 

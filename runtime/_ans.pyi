@@ -32,7 +32,13 @@ class Decoder:
         """Raises BitstreamError where the header is damaged."""
 
     def decode(self, indexes: _Array) -> npt.NDArray[np.int32]:
-        """indexes: uint8 or uint16 (n,) -> symbols int32 (n,). Raises BitstreamError, and then always."""
+        """indexes: uint8 or uint16, any shape -> symbols int32 of that shape. Raises BitstreamError, and then always."""
+
+    def decode_latents(self, indexes: _Array, means: _Array) -> npt.NDArray[np.float32]:
+        """indexes, means: int16 in eighths, one shape -> y_hat = symbols + means / 8, exact, float32 of that shape.
+
+        Raises BitstreamError, also where a symbol is beyond 2^20.
+        """
 
     def finish(self) -> None:
         """Raises BitstreamError unless the stream ends exactly here."""
@@ -42,13 +48,20 @@ class Decoder:
         """Symbols decoded so far."""
 
 def encode(symbols: _Array, indexes: _Array, tables: Tables, num_lanes: int = 0) -> bytes:
-    """symbols: int16 or int32 (n,), indexes: uint8 or uint16 (n,) -> one stream.
+    """symbols: int16 or int32, indexes: uint8 or uint16, one shape -> one stream.
 
     num_lanes: 1, 2, 4, 8, 16 or 32 (fewer where the stream is too short for them); 0 takes what suits the size.
     Raises TypeError, ValueError or IndexError naming the argument.
 
     >>> stream = encode(symbols, indexes, tables)
     >>> Decoder(stream, tables).decode(indexes)
+    """
+
+def quantise(y: _Array, means: _Array, symbols: _Array) -> npt.NDArray[np.float32]:
+    """y: float32, means: int16 in eighths, symbols: int32, one shape -> y_hat float32 = symbols + means / 8, exact.
+
+    Writes symbols = round(y - means / 8), ties to even. Raises ValueError where y is NaN or further than 2^20 from the
+    mean; symbols then holds rubbish.
     """
 
 def bits(symbols: _Array, indexes: _Array, tables: Tables) -> float:

@@ -6,7 +6,7 @@ synthesis alone, so a file coded at the full level decodes with the lightest syn
 """
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -25,12 +25,14 @@ from .entropy import EntropyPath, Floats
 from .errors import BitstreamError, EngineError
 from .image import ImageLike, Picture, from_any, to_pillow
 from .profile import Profile
-from .tiles import UNIT, padded, tiles
+from .tiles import UNIT, Box, batches, num_tiles, padded, tiles
 from .transforms import DEFAULT_WINDOW_SIZE, LATENT, Transform, analyse, synthesise
 
 BytesLike = bytes | bytearray | memoryview
 DEFAULT_QUALITY = 32
 DEFAULT_TILE_SIZE = 1024
+ENTROPY_BATCH_PIXELS = 1 << 20
+"""Tiles of equal shape share the entropy networks up to so many pixels: one of the default size, many small ones."""
 
 
 class Codec:
@@ -154,9 +156,11 @@ class Codec:
             pictures = [from_any(image, self.max_pixels) for image in images]
             transform = self._transform("analysis", level, self.bundle.gain(quality))
             latents = analyse(transform, pictures, profile)
+            payloads = self._code(pictures, latents, path_level, tile_size, profile)
+            entropy_id = self.bundle.level(path_level).entropy_id
             return [
-                self._code(picture, y, z, path_level, quality, tile_size, profile)
-                for picture, (y, z) in zip(pictures, latents, strict=True)
+                _write(picture, tiles, path_level, quality, entropy_id, tile_size)
+                for picture, tiles in zip(pictures, payloads, strict=True)
             ]
 
     def decode(self, data: BytesLike, *, level: int | None = None, profile: Profile | None = None) -> Image.Image:
@@ -177,13 +181,13 @@ class Codec:
         with nullcontext() if profile is None else profile.whole():
             streams = [bitstream.read(data, self.max_pixels) for data in files]
             found = [self._entropy_level(stream.header) for stream in streams]
-            together: dict[tuple[int, int], list[int]] = {}
+            together: dict[tuple[int, int, int], list[int]] = {}
             for number, (stream, path_level) in enumerate(zip(streams, found, strict=True)):
-                key = (path_level if level is None else self._level(level), stream.header.quality)
-                together.setdefault(key, []).append(number)
+                synthesis_level = path_level if level is None else self._level(level)
+                together.setdefault((path_level, synthesis_level, stream.header.quality), []).append(number)
             pictures = [_empty_picture(stream) for stream in streams]
-            for (synthesis_level, quality), numbers in together.items():
-                latents = [self._latents(streams[number], found[number], profile) for number in numbers]
+            for (path_level, synthesis_level, quality), numbers in together.items():
+                latents = self._latents([streams[number] for number in numbers], path_level, profile)
                 transform = self._transform("synthesis", synthesis_level, self.bundle.inverse_gain(quality))
                 synthesise(transform, latents, [pictures[number].planes for number in numbers], profile)
             return [to_pillow(picture) for picture in pictures]
@@ -191,47 +195,57 @@ class Codec:
     def decode_latents(self, data: BytesLike) -> NDArray[np.int32]:
         """Bitstream -> y_hat in eighths, int32 (M, ceil64(H) / 16, ceil64(W) / 16): what every engine must agree on."""
         stream = bitstream.read(data, self.max_pixels)
-        latents = self._latents(stream, self._entropy_level(stream.header), None)
+        (latents,) = self._latents([stream], self._entropy_level(stream.header), None)
         return np.multiply(latents, 8, dtype=np.float32).astype(np.int32)
 
     def _code(
-        self, picture: Picture, y: Floats, z: Floats, level: int, quality: int, tile_size: int, profile: Profile | None
-    ) -> bytes:
-        path = self._path(level)
-        header = Header(
-            width=picture.width,
-            height=picture.height,
-            grey=picture.grey,
-            alpha=picture.alpha is not None,
-            icc=picture.icc is not None,
-            level=level,
-            quality=quality,
-            entropy_id=self.bundle.level(level).entropy_id,
-            tile_size=tile_size,
-        )
-        payloads = []
-        for tile in tiles(picture.height, picture.width, tile_size):
-            y_tile = y[:, *tile.scaled(1, LATENT).slices]
-            payloads.append(path.encode(y_tile, z[:, *tile.scaled(1, UNIT).slices], profile))
-        icc = None if picture.icc is None else alpha.pack_icc(picture.icc)
-        plane = None if picture.alpha is None else alpha.pack_alpha(picture.alpha)
-        return bitstream.write(header, icc, plane, payloads)
+        self,
+        pictures: Sequence[Picture],
+        latents: Sequence[tuple[Floats, Floats]],
+        level: int,
+        tile_size: int,
+        profile: Profile | None,
+    ) -> list[list[bytes]]:
+        """The payloads of each picture's tiles; tiles of equal shape run through the entropy networks together."""
+        sizes = [(picture.height, picture.width) for picture in pictures]
+        found = [[b""] * num_tiles(*size, tile_size) for size in sizes]
+        for batch in _tile_batches(sizes, [tile_size] * len(sizes)):
+            parts = [_cut(*latents[number], tile) for number, _, tile in batch]
+            for (number, place, _), payload in zip(batch, self._path(level).encode(parts, profile), strict=True):
+                found[number][place] = payload
+        return found
 
-    def _latents(self, stream: Stream, level: int, profile: Profile | None) -> Floats:
-        """y_hat of a whole image, float32 (M, padded H / 16, padded W / 16)."""
-        path, header = self._path(level), stream.header
-        height, width = padded(header.height), padded(header.width)
-        if len(stream.tiles) == 1:
-            return path.decode(stream.tiles[0], height, width, profile)
-        y_hat = np.empty((self.bundle.latent_channels, height // LATENT, width // LATENT), np.float32)
-        boxes = tiles(header.height, header.width, header.tile_size)
-        for number, (tile, payload) in enumerate(zip(boxes, stream.tiles, strict=True)):
-            try:
-                decoded = path.decode(payload, tile.height, tile.width, profile)
-            except BitstreamError as error:
-                raise BitstreamError(f"tile {number}: {error}") from error
-            y_hat[:, *tile.scaled(1, LATENT).slices] = decoded
-        return y_hat
+    def _latents(self, streams: Sequence[Stream], level: int, profile: Profile | None) -> list[Floats]:
+        """y_hat of whole images, float32 (M, padded H / 16, padded W / 16)."""
+        sizes = [(stream.header.height, stream.header.width) for stream in streams]
+        found: list[Floats | None] = [None] * len(streams)
+        for batch in _tile_batches(sizes, [stream.header.tile_size for stream in streams]):
+            payloads = [streams[number].tiles[place] for number, place, _ in batch]
+            decoded = self._decode_tiles(payloads, [place for _, place, _ in batch], batch[0][2], level, profile)
+            for (number, _, tile), part in zip(batch, decoded, strict=True):
+                if len(streams[number].tiles) == 1:
+                    found[number] = part
+                    continue
+                whole = found[number]
+                if whole is None:
+                    height, width = (padded(side) // LATENT for side in sizes[number])
+                    whole = found[number] = np.empty((len(part), height, width), np.float32)
+                whole[:, *tile.scaled(1, LATENT).slices] = part
+        return [whole for whole in found if whole is not None]
+
+    def _decode_tiles(
+        self, payloads: Sequence[memoryview], places: Sequence[int], shape: Box, level: int, profile: Profile | None
+    ) -> list[Floats]:
+        """Tiles of one shape; an error names the tile, which takes decoding them one by one."""
+        path = self._path(level)
+        try:
+            return path.decode(payloads, shape.height, shape.width, profile)
+        except BitstreamError as error:
+            if len(payloads) == 1:
+                raise BitstreamError(f"tile {places[0]}: {error}") from error
+            for payload, place in zip(payloads, places, strict=True):
+                self._decode_tiles([payload], [place], shape, level, profile)
+            raise
 
     def _level(self, level: int | None) -> int:
         return max(self.bundle.levels) if level is None else self.bundle.level(level).level
@@ -277,6 +291,41 @@ class Codec:
                 if found is None:
                     found = self._opened[key] = make()
         return found
+
+
+def _tile_batches(
+    sizes: Sequence[tuple[int, int]], tile_sizes: Sequence[int]
+) -> Iterator[list[tuple[int, int, Box]]]:
+    """(number of the image, number of the tile, tile) in batches of equal shape."""
+    found = (
+        (number, place, tile)
+        for number, (size, tile_size) in enumerate(zip(sizes, tile_sizes, strict=True))
+        for place, tile in enumerate(tiles(*size, tile_size))
+    )
+    return batches((((each[2].height, each[2].width), each) for each in found), ENTROPY_BATCH_PIXELS)
+
+
+def _cut(y: Floats, z: Floats, tile: Box) -> tuple[Floats, Floats]:
+    return y[:, *tile.scaled(1, LATENT).slices], z[:, *tile.scaled(1, UNIT).slices]
+
+
+def _write(
+    picture: Picture, payloads: list[bytes], level: int, quality: int, entropy_id: bytes, tile_size: int
+) -> bytes:
+    header = Header(
+        width=picture.width,
+        height=picture.height,
+        grey=picture.grey,
+        alpha=picture.alpha is not None,
+        icc=picture.icc is not None,
+        level=level,
+        quality=quality,
+        entropy_id=entropy_id,
+        tile_size=tile_size,
+    )
+    icc = None if picture.icc is None else alpha.pack_icc(picture.icc)
+    plane = None if picture.alpha is None else alpha.pack_alpha(picture.alpha)
+    return bitstream.write(header, icc, plane, payloads)
 
 
 def _empty_picture(stream: Stream) -> Picture:

@@ -1,12 +1,13 @@
 """The entropy path of a level: z, then group after group (BITSTREAM.md, "A tile's payload").
 
 What a newcomer gets wrong: encoder and decoder must compute the same means and indexes to the last bit, so both feed
-the networks from the integers that are in the stream, one tile at a time, in the very same shapes: what differs between
-a batch of one and a batch of eight in a floating point network is enough to ruin a file.
+the networks from the integers that are in the stream. The networks are integer ones, exact on any engine and in any
+batch (BUNDLE.md): so tiles of equal shape go through them together, each with a coder stream of its own.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,7 +26,6 @@ NUM_SCALES = 64
 """Tables 0..63 are the Gaussians of y; table 64 + c is channel c of z."""
 MAX_SYMBOL = 1 << 20
 """Symbols and z_hat beyond this are refused; y_hat in eighths stays below 2^24, exact in float32."""
-_EIGHTH = np.float32(0.125)
 
 
 class EntropyPath:
@@ -42,53 +42,56 @@ class EntropyPath:
         self._contexts = contexts
         self._places = [_places(group, num_latents // NUM_SLICES) for group in plan]
 
-    def encode(self, y: Floats, z: Floats, profile: Profile | None = None) -> bytes:
-        """One tile: y float32 (M, h/16, w/16), z float32 (C, h/64, w/64), both unrounded -> payload.
+    def encode(self, tiles: Sequence[tuple[Floats, Floats]], profile: Profile | None = None) -> list[bytes]:
+        """Tiles of one shape -> a payload each; y float32 (M, h/16, w/16), z float32 (C, h/64, w/64), both unrounded.
 
         Raises:
             EngineError: y or z holds something that is no number, or beyond all reason.
         """
-        _check_range(y, "y")
-        _check_range(z, "z")
-        symbols = np.empty(z.size + y.size, np.int32)
-        indexes = np.empty(z.size + y.size, np.uint8)
-        end = z.size
-        np.copyto(symbols[:end].reshape(z.shape), np.rint(z), casting="unsafe")
-        indexes[:end] = self._z_indexes(z.shape[1] * z.shape[2])
-        state = self._start(symbols[:end].reshape(1, *z.shape), profile)
+        z = np.stack([_rounded(z) for _, z in tiles])
+        ys = [y for y, _ in tiles]
+        symbols = np.empty((len(tiles), z[0].size + ys[0].size), np.int32)
+        indexes = np.empty(symbols.shape, np.uint8)
+        end = z[0].size
+        symbols[:, :end] = z.reshape(len(tiles), -1)
+        indexes[:, :end] = self._z_indexes(z[0, 0].size)
+        state, y_hat = self._start(z, profile), None
+        for group, places in enumerate(self._places):
+            state, means, scales = self._context(group, state, y_hat, profile)
+            run = slice(end, end + means[0].size)
+            indexes[:, run] = scales.reshape(len(tiles), -1)
+            chosen = [row[run].reshape(means[0].shape) for row in symbols]
+            y_hat = _together([_quantise(y, places, *each) for y, *each in zip(ys, means, chosen, strict=True)])
+            end = run.stop
+        with measure(profile, "coder"):
+            return [_ans.encode(symbols[i], indexes[i], self._tables) for i in range(len(tiles))]
+
+    def decode(
+        self, payloads: Sequence[bytes | memoryview], height: int, width: int, profile: Profile | None = None
+    ) -> list[Floats]:
+        """Payloads of tiles of height x width pixels -> y_hat float32 (M, height/16, width/16) each, exact eighths.
+
+        Raises:
+            BitstreamError: a payload is damaged or holds symbols out of range.
+        """
+        z_indexes = self._z_indexes(height * width // 64**2)
+        with measure(profile, "coder"):
+            decoders = [_ans.Decoder(payload, self._tables) for payload in payloads]
+            z_hat = _together([_checked(decoder.decode(z_indexes)) for decoder in decoders])
+        state = self._start(z_hat.reshape(len(decoders), self._num_hyper, height // 64, width // 64), profile)
+        ys = [np.empty((self._num_latents, height // 16, width // 16), np.float32) for _ in decoders]
         y_hat = None
         for group, places in enumerate(self._places):
             state, means, scales = self._context(group, state, y_hat, profile)
-            run = slice(end, end + means.size)
-            chosen = symbols[run].reshape(means.shape)
-            _quantise(y, places, means, chosen)
-            indexes[run] = scales.reshape(-1)
-            y_hat = _real(chosen, means)
-            end = run.stop
-        with measure(profile, "coder"):
-            return _ans.encode(symbols, indexes, self._tables)
-
-    def decode(self, payload: bytes | memoryview, height: int, width: int, profile: Profile | None = None) -> Floats:
-        """One tile of height x width pixels: payload -> y_hat float32 (M, height/16, width/16), exact eighths.
-
-        Raises:
-            BitstreamError: the payload is damaged or holds symbols out of range.
-        """
-        shape = (1, self._num_hyper, height // 64, width // 64)
-        with measure(profile, "coder"):
-            decoder = _ans.Decoder(payload, self._tables)
-            z_hat = _checked(decoder.decode(self._z_indexes(shape[2] * shape[3])))
-        state = self._start(z_hat.reshape(shape), profile)
-        y, y_hat = np.empty((self._num_latents, height // 16, width // 16), np.float32), None
-        for group, places in enumerate(self._places):
-            state, means, scales = self._context(group, state, y_hat, profile)
             with measure(profile, "coder"):
-                symbols = decoder.decode(scales.reshape(-1))
-            y_hat = _real(_checked(symbols).reshape(means.shape), means)
-            for place in places:
-                y[place.latents] = y_hat[0, place.run]
-        decoder.finish()
-        return y
+                coded = zip(decoders, scales, means, strict=True)
+                y_hat = _together([decoder.decode_latents(*each) for decoder, *each in coded])
+            for y, part in zip(ys, y_hat, strict=True):
+                for place in places:
+                    y[place.latents] = part[place.run]
+        for decoder in decoders:
+            decoder.finish()
+        return ys
 
     def _z_indexes(self, num_positions: int) -> NDArray[np.uint8]:
         return np.repeat(np.arange(NUM_SCALES, NUM_SCALES + self._num_hyper, dtype=np.uint8), num_positions)
@@ -130,27 +133,26 @@ def _places(group: Group, slice_size: int) -> list[_Place]:
     return found
 
 
-def _quantise(y: Floats, places: Sequence[_Place], means: NDArray[np.int16], symbols: Ints) -> None:
-    """symbols (1, n, h/2, w/2) = round(y - means / 8) at a group's places in y (M, h, w)."""
-    residual = np.multiply(means, _EIGHTH, dtype=np.float32)
+def _together(arrays: Sequence[Any]) -> Any:
+    """One batch of arrays of equal shape; of a single one a view."""
+    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
+
+
+def _quantise(y: Floats, places: Sequence[_Place], means: NDArray[np.int16], symbols: Ints) -> Floats:
+    """For a group (n, h/2, w/2) of y (M, h, w): write symbols = round(y - means / 8), give symbols + means / 8."""
+    group = np.empty(means.shape, np.float32)
     for place in places:
-        part = residual[0, place.run]
-        np.subtract(y[place.latents], part, out=part)
-    np.rint(residual, out=residual)
-    np.copyto(symbols, residual, casting="unsafe")
+        group[place.run] = y[place.latents]
+    try:
+        return _ans.quantise(group, means, symbols)
+    except ValueError as error:
+        raise EngineError(f"analysis gave a y that cannot be coded: {error}") from error
 
 
-def _real(symbols: Ints, means: NDArray[np.int16]) -> Floats:
-    """y_hat = symbols + means / 8, exact."""
-    y_hat: Floats = np.multiply(means, _EIGHTH, dtype=np.float32)
-    np.add(y_hat, symbols, out=y_hat, casting="unsafe", dtype=np.float32)
-    return y_hat
-
-
-def _check_range(values: Floats, name: str) -> None:
-    low, high = values.min(), values.max()
-    if not (low > -MAX_SYMBOL / 2 and high < MAX_SYMBOL / 2):
-        raise EngineError(f"analysis gave {name} in {low}..{high}: expected numbers within +-{MAX_SYMBOL // 2}")
+def _rounded(z: Floats) -> Ints:
+    if not np.abs(z).max() <= MAX_SYMBOL:
+        raise EngineError(f"analysis gave z in {z.min()}..{z.max()}: expected numbers within +-{MAX_SYMBOL}")
+    return np.rint(z).astype(np.int32)
 
 
 def _checked(symbols: Ints) -> Ints:

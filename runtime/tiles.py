@@ -6,9 +6,12 @@ sees at once to keep memory bounded; windows overlap by the transform's receptiv
 on them, and every reader chooses its own.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import TypeVar
+
+Item = TypeVar("Item")
 
 UNIT = 64
 """Pixels: images are padded to a multiple of this, tiles start and end on one (the hyper-latent's stride)."""
@@ -90,6 +93,17 @@ def tiles(height: int, width: int, tile_size: int) -> Iterator[Box]:
     for top, bottom in pairwise(rows):
         for left, right in pairwise(columns):
             yield Box(top, left, bottom, right)
+
+
+def batches(items: Iterable[tuple[tuple[int, int], Item]], max_pixels: int) -> Iterator[list[Item]]:
+    """From ((height, width), item): items of equal shape together, as long as they have at most `max_pixels` in all."""
+    waiting: dict[tuple[int, int], list[Item]] = {}
+    for shape, item in items:
+        batch = waiting.setdefault(shape, [])
+        batch.append(item)
+        if (len(batch) + 1) * shape[0] * shape[1] > max_pixels:
+            yield waiting.pop(shape)
+    yield from waiting.values()
 
 
 def windows(height: int, width: int, size: int, margin: int) -> list[Window]:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .engine import Session
 from .image import Picture, fill, store
 from .profile import Profile, measure
-from .tiles import UNIT, Box, Window, padded, windows
+from .tiles import UNIT, Box, Window, batches, padded, windows
 
 Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
@@ -77,15 +77,8 @@ def synthesise(
 
 def _batches(sizes: Sequence[tuple[int, int]], size: int, margin: int) -> Iterator[list[tuple[int, Window]]]:
     """(number of the image, window) in batches of equal outer shape and at most BATCH_PIXELS."""
-    waiting: dict[tuple[int, int], list[tuple[int, Window]]] = {}
-    for number, (height, width) in enumerate(sizes):
-        for window in windows(height, width, size, margin):
-            shape = (window.outer.height, window.outer.width)
-            batch = waiting.setdefault(shape, [])
-            batch.append((number, window))
-            if (len(batch) + 1) * shape[0] * shape[1] > BATCH_PIXELS:
-                yield waiting.pop(shape)
-    yield from waiting.values()
+    found = ((number, window) for number, sides in enumerate(sizes) for window in windows(*sides, size, margin))
+    return batches((((w.outer.height, w.outer.width), (number, w)) for number, w in found), BATCH_PIXELS)
 
 
 def _paste(whole: Floats | None, part: Floats, window: Window, size: tuple[int, int], stride: int) -> Floats:

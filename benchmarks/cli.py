@@ -15,6 +15,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from ..runtime.bitstream import MAX_QUALITY
 from ..runtime.errors import BasicError
 from .machine import command_line
+from .plots import check_matplotlib
 from .report import print_report, write_files
 from .results import Report
 from .run import STAGES, Settings, run
@@ -30,6 +31,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = settings_from(args)
         if args.output is not None:
+            check_matplotlib()
             args.output.mkdir(parents=True, exist_ok=True)
         report = run_with_progress(settings, log)
         show(report, as_json=args.json)

@@ -25,13 +25,18 @@ SHARES = {
 TASK_MARKERS = {"encode": "s", "decode": "o"}
 
 
-def draw(report: Report, folder: Path) -> list[Path]:
-    """Write the plots that the report has rows for; returns their paths. Raises BenchError without matplotlib."""
+def check_matplotlib() -> None:
+    """Raise BenchError where plots cannot be drawn, before anything is measured for them."""
     try:
         import matplotlib
     except ImportError as error:
         raise BenchError("plots: matplotlib is missing; pip install 'basic-nic[bench]'") from error
     matplotlib.use("agg")
+
+
+def draw(report: Report, folder: Path) -> list[Path]:
+    """Write the plots that the report has rows for; returns their paths. Raises BenchError without matplotlib."""
+    check_matplotlib()
     drawings: list[tuple[str, bool, Callable[[Report], Figure]]] = [
         ("overview", bool(report.levels and report.qualities), _overview),
         ("latency_macs", bool(report.levels), _latency),
@@ -83,7 +88,13 @@ def _draw_tasks(axes: "Axes", report: Report) -> None:
 
 
 def _finish_latency(axes: "Axes", title: str, xlabel: str) -> None:
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     axes.set(xscale="log", yscale="log", xlabel=xlabel, ylabel="p50 latency, ms", title=title)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter(NullFormatter())
     axes.grid(True, which="both", alpha=0.2)
     axes.legend(fontsize=8)
 
@@ -115,15 +126,16 @@ def _draw_task(axes: "Axes", rows: Sequence[LevelRow], marker: str) -> None:
     (drawn,) = axes.plot(macs, [row.latency_p50_ms for row in rows], marker=marker, label=f"{rows[0].task}, whole")
     network = [row.network_ms for row in rows]
     axes.plot(macs, network, linestyle=":", color=drawn.get_color(), label=f"{rows[0].task}, network alone")
-    for row in rows:
+    for row in rows if rows[0].task == "decode" else ():
         axes.annotate(str(row.level), (row.kmacs_per_pixel, row.latency_p50_ms), (3, 4), textcoords="offset points")
 
 
 def _draw_curves(axes: "Axes", report: Report) -> None:
     from matplotlib import colormaps
 
-    for reference in report.references:
-        axes.plot(reference.bpp, reference.psnr_db, linewidth=1, alpha=0.6, label=reference.name, linestyle="--")
+    for i, reference in enumerate(report.references):
+        (line,) = axes.plot(reference.bpp, reference.psnr_db, "--", linewidth=1, label=reference.name)
+        line.set_color(colormaps["tab20"](i % 20))
     drawn = list(dict.fromkeys((row.engine, row.level) for row in report.qualities))
     colours = colormaps["viridis"](np.linspace(0, 0.9, len(drawn)))
     for (engine, level), colour in zip(drawn, colours, strict=True):
@@ -137,7 +149,7 @@ def _draw_curves(axes: "Axes", report: Report) -> None:
     axes.set_xlim(0, 1.15 * max(rates))
     axes.set_ylim(min(psnr) - 1, max(psnr) + 2)
     axes.grid(True, alpha=0.2)
-    axes.legend(fontsize=7, ncols=2)
+    axes.legend(fontsize=7, loc="upper left", bbox_to_anchor=(1, 1))
 
 
 def _time_shares(report: Report) -> "Figure":

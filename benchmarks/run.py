@@ -60,14 +60,17 @@ def run(settings: Settings, step: Step) -> Report:
         bundle.level(level)
     references = reference_curves(settings, photos)
     report = Report(circumstances(settings, bundle, photos, timed), references)
+    if settings.compressai_python is not None:  # first: an interpreter that lacks it is known at once
+        measure_mbt2018_mean(report, settings, settings.compressai_python, timed[0], step)
     for engine in settings.engines:
         measure_engine(report, settings, bundle, engine, levels, photos, timed, step)
     if settings.peers:
         report.peers.extend(measure_pillow(photos, step))
-    if settings.compressai_python is not None:
-        measure_mbt2018_mean(report, settings, settings.compressai_python, timed[0], step)
     report.references.extend(peer_curves(report.peers))
     report.bd_rates.extend(bd_rows(report.qualities, report.references))
+    report.speedups.extend(
+        speedup(level, peer) for peer in report.peers if peer.peer == MBT2018_MEAN for level in report.levels
+    )
     report.circumstances["load_average_after"] = load_average()
     return report
 
@@ -132,14 +135,13 @@ def add_fits(report: Report, engine: str) -> None:
 
 
 def measure_mbt2018_mean(report: Report, settings: Settings, python: Path, photo: Photo, step: Step) -> None:
-    """Add CompressAI's row and how much faster each level is."""
+    """Add CompressAI's row and versions."""
     step(MBT2018_MEAN)
     row, versions = measure_compressai(
         python, photo, threads=settings.threads, warmup=settings.warmup, repeats=settings.repeats
     )
     report.peers.append(row)
     report.circumstances["peer_versions"] = versions
-    report.speedups.extend(speedup(level, row) for level in report.levels)
 
 
 def speedup(level: LevelRow, peer: PeerRow) -> SpeedupRow:

@@ -1,6 +1,7 @@
 """basic-bench on a real bundle: what it prints and writes, and how it refuses."""
 
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -76,7 +77,7 @@ def test_tables_are_shown_without_json(bundle: str, photos: Path, capsys: pytest
         (["--engine", "warp"], "warp"),
         (["--levels", "99"], "level 99"),
         (["--curves", "nowhere.json"], "nowhere.json"),
-        (["--compressai-python", "/bin/false", "--skip", "memory", "quality", "timing"], "CompressAI"),
+        (["--compressai-python", "/bin/false"], "CompressAI"),
     ],
 )
 def test_wrong_input_is_refused_by_name(
@@ -93,6 +94,15 @@ def test_no_images_and_no_bundle_are_refused(tmp_path: Path, photos: Path, capsy
     assert "does not exist" in " ".join(capsys.readouterr().err.split())
     assert main([str(photos), "--images", str(photos)]) == 2
     assert "manifest.json" in " ".join(capsys.readouterr().err.split())
+
+
+def test_plots_that_cannot_be_drawn_stop_before_measuring(
+    bundle: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    assert main([bundle, "--images", str(photos), "-o", str(tmp_path / "report")]) == 2
+    captured = capsys.readouterr()
+    assert "matplotlib" in captured.err and captured.out == ""
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """Traffic is counted node by node, weights included, constants folded."""
 
+import sys
+
 import numpy as np
 import pytest
 
@@ -32,3 +34,8 @@ def test_every_tensor_counts_once_per_use(height: int, width: int) -> None:
     convolution = 4 * (4 * pixels + 8 * 4 + 8 * pixels)
     relu = 4 * 2 * 8 * pixels
     assert traffic_bytes(small_model(), {"x": (1, 4, height, width)}) == convolution + relu
+
+
+def test_without_onnx_nothing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    assert traffic_bytes(b"not even read", {"x": (1, 4, 8, 8)}) is None

@@ -1,7 +1,7 @@
 """Engines: what runs the networks of a bundle. Each has one file, imported only when it is asked for.
 
 What a newcomer gets wrong: arrays that `Session.run` gives belong to the caller, who may write into them; arrays that
-it takes are only read, and must be C-contiguous.
+it takes are only read. All of them are C-contiguous.
 """
 
 import importlib

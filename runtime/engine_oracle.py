@@ -201,7 +201,7 @@ class OracleSession:
         if group:
             state = run_update(layers, self._plan, group - 1, state, _integers(inputs["y_hat"] * 8, "8 y_hat"))
         means, indexes = run_head(layers, self._plan, group, state)
-        found: dict[str, Array] = {"means": means, "indexes": indexes}
+        found: dict[str, Array] = {"means": np.ascontiguousarray(means), "indexes": np.ascontiguousarray(indexes)}
         if 0 < group < len(self._plan) - 1:
             found["state_out"] = state_out(layers, state)
         return found

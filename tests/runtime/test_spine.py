@@ -95,6 +95,16 @@ def test_the_number_of_threads_changes_no_symbol(bundle_path: Path, codec: Codec
         assert np.array_equal(other.decode_latents(data), codec.decode_latents(data))
 
 
+def test_the_oracle_decodes_the_same_latents(bundle_path: Path, codec: Codec, photo: Image.Image) -> None:
+    crop = photo.crop((0, 0, 130, 70))
+    with Codec.open(bundle_path, engine="oracle", num_threads=1) as oracle:
+        for level in (min(codec.bundle.levels), max(codec.bundle.levels)):
+            data = codec.encode(crop, level=level, tile_size=64)
+            assert np.array_equal(oracle.decode_latents(data), codec.decode_latents(data))
+            assert worst(oracle.decode(data), codec.decode(data)) == 0
+            assert oracle.encode(crop, level=level, tile_size=64) == data
+
+
 def test_every_cut_and_flip_of_a_real_file_is_refused(codec: Codec, photo: Image.Image) -> None:
     data = codec.encode(photo.crop((0, 0, 70, 50)).convert("RGBA"), level=min(codec.bundle.levels), quality=8)
     for length in range(len(data)):

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from .plots import draw
@@ -35,13 +36,14 @@ def views(report: Report) -> list[View]:
 def print_report(report: Report, console: Console) -> None:
     """Circumstances and tables on a terminal."""
     for key, value in describe(report.circumstances):
-        console.print(f"[bold]{key}[/bold]: {value}", highlight=False)
+        console.print(f"[bold]{escape(key)}[/bold]: {escape(value)}", highlight=False)
     for view in views(report):
-        table = Table(title=view.title, caption=view.note or None, title_justify="left", caption_justify="left")
+        note = escape(view.note) or None
+        table = Table(title=view.title, caption=note, title_justify="left", caption_justify="left")
         for i, column in enumerate(view.columns):
-            table.add_column(column, justify="left" if i == 0 else "right")
+            table.add_column(escape(column), justify="left" if i == 0 else "right")
         for row in view.rows:
-            table.add_row(*row)
+            table.add_row(*map(escape, row))
         console.print(table)
 
 

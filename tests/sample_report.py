@@ -27,7 +27,7 @@ def level_row(level: int, task: str) -> LevelRow:
 
 def full_report() -> Report:
     """Two levels, two qualities, one peer, one reference."""
-    report = Report({"command": "basic-bench <b> & more", "threads": 1, "images": {"names": ["a.png"]}})
+    report = Report({"command": "basic-bench <b> & more [x]", "threads": 1, "images": {"names": ["a.png"]}})
     report.references.append(Curve("JPEG", "made up", (0.2, 0.5, 1.0), (28.0, 32.0, 36.0)))
     report.parts.extend(part_row(level, part, g * (level + 1)) for level in (0, 1) for part, g in PARTS.items())
     report.levels.extend(level_row(level, task) for level in (0, 1) for task in ("encode", "decode"))

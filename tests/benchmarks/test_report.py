@@ -59,7 +59,7 @@ def test_every_row_is_on_the_terminal() -> None:
     shown = text.getvalue()
     for view in views(report):
         assert view.title in shown
-    assert "basic-bench <b> & more" in shown
+    assert "basic-bench <b> & more [x]" in shown
     assert len(views(report)) == len(report.tables())
 
 

@@ -219,7 +219,7 @@ def _settings(args: argparse.Namespace, state: Path) -> Settings:
         saved = load_tensors(state, "basic-training-state")[1]["settings"]
         fixed = sorted(
             name
-            for name in ("data", "seed", "batch_size", "crop_size", "metric")
+            for name in ("data", "seed", "metric")
             if given.get(name, saved[name]) != saved[name]
         )
         if fixed:

@@ -21,6 +21,7 @@ from ..runtime.engine import open_engine
 from ..runtime.tiles import padded
 from .fit import NETWORK_TASKS
 from .images import Photo
+from .results import BenchError
 from .shapes import zero_inputs
 
 MIB = 2.0**20
@@ -49,7 +50,10 @@ def peak_memory_mib(target: Target, photo: Photo) -> Peaks:
         image = Path(folder) / "photo.png"
         Image.fromarray(photo.pixels).save(image, compress_level=1)
         command = [sys.executable, "-m", __name__, json.dumps(asdict(target)), str(image)]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode:
+        last_words = (done.stderr.strip().splitlines() or ["no message"])[-1]
+        raise BenchError(f"memory: the measuring process failed ({last_words}); leave it out with --skip memory")
     return {(level, name): peak for level, name, peak in map(json.loads, done.stdout.splitlines())}
 
 

@@ -9,6 +9,7 @@
 #include "crc32c.h"
 #include "dispatch.h"
 #include "latents.h"
+#include "pixels.h"
 #include "stream.h"
 
 namespace py = pybind11;
@@ -138,6 +139,43 @@ py::array_t<float> quantise(const py::array& y, const py::array& means, py::arra
   return y_hat;
 }
 
+// Shape and distances of two images (planes, height, width) of one shape, refused where rows are not contiguous.
+template <class From, class To>
+basic::Planes planes_of(const py::array& from, const py::array& to, const char* from_type, const char* to_type) {
+  const auto check = [](const py::array& array, bool is_type, const char* name, const char* type) {
+    const bool any = array.ndim() == 3 && array.size() > 0;  // without, strides mean nothing
+    const bool rows = any ? array.shape(2) == 1 || array.strides(2) == array.itemsize() : array.ndim() == 3;
+    if (!is_type || !rows)
+      refuse(name, std::string("a ") + type + " array (planes, height, width) with contiguous rows", array);
+  };
+  check(from, is<From>(from), "source", from_type);
+  check(to, is<To>(to), "target", to_type);
+  check_same_shape(from, to, "source and target");
+  const auto size = [&](int axis) { return static_cast<size_t>(from.shape(axis)); };
+  const auto step = [](const py::array& array, int axis) { return array.strides(axis) / array.itemsize(); };
+  return {size(0), size(1), size(2), step(from, 0), step(from, 1), step(to, 0), step(to, 1)};
+}
+
+void to_floats(const py::array& source, py::array target) {
+  const basic::Planes planes = planes_of<uint8_t, float>(source, target, "uint8", "float32");
+  const auto* from = static_cast<const uint8_t*>(source.data());
+  auto* to = static_cast<float*>(target.mutable_data());
+  py::gil_scoped_release release;
+  basic::to_floats(from, to, planes);
+}
+
+void to_bytes(const py::array& source, py::array target) {
+  const basic::Planes planes = planes_of<float, uint8_t>(source, target, "float32", "uint8");
+  const auto* from = static_cast<const float*>(source.data());
+  auto* to = static_cast<uint8_t*>(target.mutable_data());
+  bool all_numbers = false;
+  {
+    py::gil_scoped_release release;
+    all_numbers = basic::to_bytes(from, to, planes);
+  }
+  if (!all_numbers) throw py::value_error("source: expected numbers, got NaN");
+}
+
 // Keeps the bytes and the tables alive, and refuses a second thread instead of mixing two.
 class Decoder {
  public:
@@ -233,6 +271,8 @@ PYBIND11_MODULE(_ans, module) {
       .def_property_readonly("position", &Decoder::position);
   module.def("encode", &encode, py::arg("symbols"), py::arg("indexes"), py::arg("tables"), py::arg("num_lanes") = 0);
   module.def("quantise", &quantise, py::arg("y"), py::arg("means"), py::arg("symbols"));
+  module.def("to_floats", &to_floats, py::arg("source"), py::arg("target"));
+  module.def("to_bytes", &to_bytes, py::arg("source"), py::arg("target"));
   module.def("bits", &bits, py::arg("symbols"), py::arg("indexes"), py::arg("tables"));
   module.def("crc32c", &crc32c, py::arg("data"), py::arg("value") = 0);
   module.def("simd", &basic::simd_name);

@@ -64,6 +64,15 @@ def quantise(y: _Array, means: _Array, symbols: _Array) -> npt.NDArray[np.float3
     mean; symbols then holds rubbish.
     """
 
+def to_floats(source: _Array, target: _Array) -> None:
+    """source uint8 (c, h, w) -> target float32 (c, h, w) = source / 255. Rows must be contiguous, the rest need not."""
+
+def to_bytes(source: _Array, target: _Array) -> None:
+    """source float32 (c, h, w) -> target uint8 (c, h, w) = source * 255 rounded half up, cut to 0..255.
+
+    Rows must be contiguous, the rest need not. Raises ValueError where source holds NaN; target then holds rubbish.
+    """
+
 def bits(symbols: _Array, indexes: _Array, tables: Tables) -> float:
     """What the symbols cost in bits, escapes included; a stream adds about 5 bytes, and 5 bits a lane."""
 

@@ -1,0 +1,75 @@
+#include "pixels.h"
+
+#include "rans_simd.h"
+
+#if BASIC_X86
+#include <emmintrin.h>
+#endif
+
+namespace basic {
+namespace {
+
+void row_to_floats(const uint8_t* __restrict from, float* __restrict to, size_t width) {
+  for (size_t k = 0; k < width; ++k) to[k] = static_cast<float>(from[k]) * (1.0f / 255.0f);
+}
+
+#if BASIC_X86
+// Four numbers as integers, at most 255; `bad` collects lanes that are NaN. SSE2, which every x86-64 has.
+inline __m128i four_integers(const float* from, __m128& bad) {
+  const __m128 values = _mm_loadu_ps(from);
+  bad = _mm_or_ps(bad, _mm_cmpunord_ps(values, values));
+  const __m128 scaled = _mm_add_ps(_mm_mul_ps(values, _mm_set1_ps(255.0f)), _mm_set1_ps(0.5f));
+  return _mm_cvttps_epi32(_mm_min_ps(scaled, _mm_set1_ps(255.0f)));
+}
+
+// The part of a row that fills vectors (negative numbers become 0 where 16 bits are packed to 8). Returns its length.
+size_t vectors_to_bytes(const float* from, uint8_t* to, size_t width, int& all_numbers) {
+  __m128 bad = _mm_setzero_ps();
+  size_t k = 0;
+  for (; k + 16 <= width; k += 16) {
+    const __m128i low = _mm_packs_epi32(four_integers(from + k, bad), four_integers(from + k + 4, bad));
+    const __m128i high = _mm_packs_epi32(four_integers(from + k + 8, bad), four_integers(from + k + 12, bad));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + k), _mm_packus_epi16(low, high));
+  }
+  all_numbers &= _mm_movemask_ps(bad) == 0;
+  return k;
+}
+#else
+size_t vectors_to_bytes(const float*, uint8_t*, size_t, int&) { return 0; }
+#endif
+
+// Whether all are numbers.
+int row_to_bytes(const float* from, uint8_t* to, size_t width) {
+  int all_numbers = 1;
+  for (size_t k = vectors_to_bytes(from, to, width, all_numbers); k < width; ++k) {
+    all_numbers &= from[k] == from[k];
+    const float scaled = from[k] * 255.0f + 0.5f;
+    const float positive = scaled > 0.0f ? scaled : 0.0f;  // NaN becomes 0
+    to[k] = static_cast<uint8_t>(static_cast<int32_t>(positive < 255.0f ? positive : 255.0f));
+  }
+  return all_numbers;
+}
+
+}  // namespace
+
+void to_floats(const uint8_t* from, float* to, const Planes& planes) {
+  for (size_t plane = 0; plane < planes.num_planes; ++plane)
+    for (size_t row = 0; row < planes.height; ++row) {
+      const auto p = static_cast<ptrdiff_t>(plane), r = static_cast<ptrdiff_t>(row);
+      row_to_floats(from + p * planes.from_plane + r * planes.from_row, to + p * planes.to_plane + r * planes.to_row,
+                    planes.width);
+    }
+}
+
+bool to_bytes(const float* from, uint8_t* to, const Planes& planes) {
+  bool all_numbers = true;
+  for (size_t plane = 0; plane < planes.num_planes; ++plane)
+    for (size_t row = 0; row < planes.height; ++row) {
+      const auto p = static_cast<ptrdiff_t>(plane), r = static_cast<ptrdiff_t>(row);
+      all_numbers &= row_to_bytes(from + p * planes.from_plane + r * planes.from_row,
+                                  to + p * planes.to_plane + r * planes.to_row, planes.width) != 0;
+    }
+  return all_numbers;
+}
+
+}  // namespace basic

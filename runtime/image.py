@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
+from . import _ans
 from .errors import EngineError, ImageError, ImageWarning
 from .tiles import Box
 
@@ -22,7 +23,6 @@ Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 _ORIENTATION = 0x0112
-_CACHED_FLOATS = 1 << 17
 _VIA = {
     "1": "L", "P": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB",
     "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB", "LAB": "RGB",
@@ -32,7 +32,10 @@ _OTHER_COLOURS = ("CMYK", "YCbCr", "HSV", "LAB")
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """An image as the codec sees it: planes uint8 (1 or 3, H, W), alpha uint8 (H, W) or None, ICC profile or None."""
+    """An image as the codec sees it: planes uint8 (1 or 3, H, W), alpha uint8 (H, W) or None, ICC profile or None.
+
+    Rows are contiguous; planes need not be.
+    """
 
     planes: Bytes
     alpha: Bytes | None = None
@@ -80,7 +83,7 @@ def to_pillow(picture: Picture) -> Image.Image:
     """The picture as a Pillow image of mode L, LA, RGB or RGBA; the ICC profile is in `info["icc_profile"]`."""
     size = (picture.width, picture.height)
     bands = [*picture.planes, *([] if picture.alpha is None else [picture.alpha])]
-    images = [Image.frombuffer("L", size, band, "raw", "L", 0, 1) for band in bands]
+    images = [Image.frombuffer("L", size, np.ascontiguousarray(band), "raw", "L", 0, 1) for band in bands]
     mode = ("L" if picture.grey else "RGB") + ("" if picture.alpha is None else "A")
     image = Image.merge(mode, images)
     if picture.icc is not None:
@@ -95,8 +98,7 @@ def fill(x: Floats, planes: Bytes, box: Box) -> None:
     """
     inside = box.clipped(*planes.shape[1:])
     height, width = inside.height, inside.width
-    target = x[: len(planes), :height, :width]
-    np.multiply(planes[:, *inside.slices], np.float32(1 / 255), out=target, dtype=np.float32)
+    _ans.to_floats(planes[:, *inside.slices], x[: len(planes), :height, :width])
     x[: len(planes), :height, width:] = x[: len(planes), :height, width - 1 : width]
     x[: len(planes), height:] = x[: len(planes), height - 1 : height]
     if len(planes) == 1:
@@ -106,34 +108,18 @@ def fill(x: Floats, planes: Bytes, box: Box) -> None:
 def store(x_hat: Floats, planes: Bytes, box: Box) -> None:
     """Round x_hat (3, h, w) in 0..1 to 8 bits, half up, into `box` of the planes, as far as the image reaches.
 
-    Works in runs of rows that stay in the cache; x_hat starts at the corner of `box`.
+    A grey image gets the mean of the three. x_hat starts at the corner of `box`.
 
     Raises:
         EngineError: x_hat has values that are not numbers.
     """
     inside = box.clipped(*planes.shape[1:])
-    target = planes[:, *inside.slices]
-    num_rows = max(1, _CACHED_FLOATS // (3 * inside.width))
-    scratch = np.empty((len(planes), num_rows, inside.width), np.float32)
-    with _numbers_only():
-        for top in range(0, inside.height, num_rows):
-            source = x_hat[:, top : top + num_rows, : inside.width][:, : inside.height - top]
-            run = scratch[:, : source.shape[1]]
-            if len(planes) == 1:
-                np.sum(source, axis=0, out=run[0])
-                np.multiply(run, np.float32(85), out=run)
-            else:
-                np.multiply(source, np.float32(255), out=run)
-            np.add(run, np.float32(0.5), out=run)
-            np.copyto(target[:, top : top + num_rows], run, casting="unsafe")
-
-
-@contextmanager
-def _numbers_only() -> Iterator[None]:
+    source = x_hat[:, : inside.height, : inside.width]
+    if len(planes) == 1:
+        source = source.mean(0, keepdims=True)
     try:
-        with np.errstate(invalid="raise"):
-            yield
-    except FloatingPointError as error:
+        _ans.to_bytes(source, planes[:, *inside.slices])
+    except ValueError as error:
         raise EngineError("synthesis gave values that are not numbers; the file or the bundle is damaged") from error
 
 
@@ -207,13 +193,12 @@ def _simplify(image: Image.Image) -> Image.Image:
 
 
 def _from_bands(image: Image.Image, icc: bytes | None) -> Picture:
-    num_bands = len(image.getbands())
-    num_planes = 1 if num_bands < 3 else 3
-    planes = np.empty((num_planes, image.height, image.width), np.uint8)
-    for band in range(num_planes):
-        planes[band] = np.asarray(image.getchannel(band))
-    alpha = np.asarray(image.getchannel("A")) if num_bands > num_planes else None
-    return Picture(planes, alpha, icc)
+    alpha = np.asarray(image.getchannel("A")) if image.mode.endswith("A") else None
+    if image.mode.startswith("L"):
+        return Picture(np.asarray(image.getchannel("L"))[None], alpha, icc)
+    # Pillow gives every line as its reds, then its greens, then its blues: planes without another pass.
+    lines = np.frombuffer(image.tobytes("raw", f"{image.mode};L"), np.uint8).reshape(image.height, -1, image.width)
+    return Picture(lines.transpose(1, 0, 2)[:3], alpha, icc)
 
 
 def _reduce_grey(image: Image.Image) -> Bytes:

@@ -21,9 +21,18 @@ LATENT_CLAMP = 127.0  # y_hat enters as its nearest integer, clamped to +-127
 OUTPUT_SCALE = 8.0  # the head's last layer works in eighths (means) and in scale indexes
 
 
-def rectify(x: Tensor) -> Tensor:
-    """Clamped ReLU, 0..8."""
-    return x.clamp(0.0, CLAMP)
+def rectify(x: Tensor, exact: bool = False) -> Tensor:
+    """Clamped ReLU, 0..8; `exact` rounds to the 8 bits that the integer networks have, straight-through."""
+    return _stepped(x.clamp(0.0, CLAMP), CLAMP / 255) if exact else x.clamp(0.0, CLAMP)
+
+
+def clamp(x: Tensor, exact: bool = False) -> Tensor:
+    """-8..8; `exact` as in `rectify`."""
+    return _stepped(x.clamp(-CLAMP, CLAMP), CLAMP / 127) if exact else x.clamp(-CLAMP, CLAMP)
+
+
+def _stepped(x: Tensor, step: float) -> Tensor:
+    return round_through(x / step) * step
 
 
 def pack(y: Tensor) -> Tensor:
@@ -45,13 +54,14 @@ class Hyper(nn.Module):
 
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
+        self.exact = False  # set while fine-tuning for the integer networks (exact.py)
         self.spread = Pointwise(arch.hyper_channels, arch.hyper_spread)
         self.depthwise = Depthwise(arch.hyper_spread)
         self.up = Upsample(arch.hyper_spread, arch.state, 2)
 
     def forward(self, z_hat: Tensor, widths: Widths) -> Tensor:
-        h = rectify(self.spread(z_hat.clamp(-LATENT_CLAMP, LATENT_CLAMP), widths["h_s.inner"]))
-        state: Tensor = self.up(rectify(self.depthwise(h)), widths["context.state"])
+        h = rectify(self.spread(z_hat.clamp(-LATENT_CLAMP, LATENT_CLAMP), widths["h_s.inner"]), self.exact)
+        state: Tensor = self.up(rectify(self.depthwise(h), self.exact), widths["context.state"])
         return state.float()
 
 
@@ -61,6 +71,7 @@ class Context(nn.Module):
     def __init__(self, arch: Architecture) -> None:
         super().__init__()
         packed = NUM_PHASES * arch.latent_channels
+        self.exact = False
         self.node_channels = arch.latent_channels // NUM_SLICES
         self.first = Pointwise(arch.state, arch.context_inner)
         self.depthwise = Depthwise(arch.context_inner)
@@ -75,8 +86,8 @@ class Context(nn.Module):
 
     def head(self, states: Tensor, inner: int) -> Tensor:
         """States (B, S, h, w) -> features (B, K, h, w) from which every group's outputs are one 1x1 away."""
-        h = rectify(self.first(states.clamp(-CLAMP, CLAMP), inner))
-        return rectify(self.second(rectify(self.depthwise(h)), inner))
+        h = rectify(self.first(clamp(states, self.exact), inner), self.exact)
+        return rectify(self.second(rectify(self.depthwise(h), self.exact), inner), self.exact)
 
     def outputs(self, features: Tensor, group: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Features -> means and (real-valued) scale indexes of a group's nodes, each (B, n, h, w), float32."""
@@ -99,7 +110,7 @@ class Context(nn.Module):
         """The depthwise reading of a group's y_hat (B, n, h, w), clamped; same shape."""
         y_hat = round_through(y_hat).clamp(-LATENT_CLAMP, LATENT_CLAMP)
         weight, bias = self.read.weight[channels], self.read.bias[channels]
-        return F.conv2d(y_hat, weight, bias, padding=1, groups=len(channels)).clamp(-CLAMP, CLAMP)
+        return clamp(F.conv2d(y_hat, weight, bias, padding=1, groups=len(channels)), self.exact)
 
     def forward(self, state: Tensor, packed: Tensor, plan: Plan, widths: Widths) -> tuple[Tensor, Tensor, Tensor]:
         """S_0 (B, S, h, w) and the packed latent before rounding (B, 4M, h, w) -> means (eighths as real numbers),

@@ -9,6 +9,7 @@ import json
 import signal
 import sys
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
@@ -20,6 +21,7 @@ from torch import Tensor, nn
 from .checkpoint import FORMAT_VERSION, load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from .data import Photographs
 from .draw import Mix, draw
+from .exact import fine_tune_entropy, rounded_weights
 from .loss import bits_per_pixel, mean_squared_error, rate_distortion_loss, warmup_stable_decay
 from .metrics import evaluate_levels, psnr_db
 from .model import Model
@@ -45,6 +47,7 @@ class Settings:
     lr: float = 2e-3
     adam_lr: float = 1e-3
     metric: str = "mse"
+    exact: bool = False  # fine-tune the entropy part for its integer networks
     seed: int = 0
 
 
@@ -65,10 +68,11 @@ class Trainer:
         drawn = draw(self.model.arch, mix, s.seed, self.step, len(x))
         quality = drawn.quality.to(x.device)
         torch.manual_seed(((s.seed + (fabric.global_rank << 10)) << 32) + self.step)
-        output = run(x, quality, drawn.widths, drawn.plan)
-        loss = rate_distortion_loss(output, x, quality, s.metric)
         self.optimizer.zero_grad()
-        fabric.backward(loss)
+        with rounded_weights(self.model) if s.exact else nullcontext():
+            output = run(x, quality, drawn.widths, drawn.plan)
+            loss = rate_distortion_loss(output, x, quality, s.metric)
+            fabric.backward(loss)
         nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
         self.optimizer.set_scale(warmup_stable_decay(self.step, s.steps, s.warmup_steps, s.decay_steps))
         self.optimizer.step()
@@ -177,6 +181,8 @@ def train(args: argparse.Namespace) -> int:
     )
     torch.manual_seed(settings.seed)
     model = load_checkpoint(args.init).model.train() if args.init else Model()
+    if settings.exact:
+        fine_tune_entropy(model)
     model = model.to(fabric.device)
     trainer = Trainer(settings, model)
     if state.exists() and args.init:
@@ -218,9 +224,7 @@ def _settings(args: argparse.Namespace, state: Path) -> Settings:
     if state.exists():
         saved = load_tensors(state, "basic-training-state")[1]["settings"]
         fixed = sorted(
-            name
-            for name in ("data", "seed", "metric")
-            if given.get(name, saved[name]) != saved[name]
+            name for name in ("data", "seed", "metric", "exact") if given.get(name, saved.get(name)) != saved.get(name)
         )
         if fixed:
             raise ValueError(
@@ -254,6 +258,12 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--lr", type=float, help="learning rate of the matrices, Muon (default 2e-3)")
     p.add_argument("--adam-lr", type=float, help="learning rate of everything else, Adam (default 1e-3)")
     p.add_argument("--metric", choices=["mse", "ms-ssim"], help="distortion (default mse)")
+    p.add_argument(
+        "--exact",
+        action="store_const",
+        const=True,
+        help="fine-tune the entropy part alone, rounded as the integer networks of a bundle are (use with --init)",
+    )
     p.add_argument("--seed", type=int, help="default 0")
     p.add_argument("--devices", type=int, default=1)
     p.add_argument("--precision", default="bf16-mixed", choices=["32-true", "bf16-mixed"])

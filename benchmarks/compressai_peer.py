@@ -3,7 +3,9 @@
 What a newcomer gets wrong: without trained weights rates and images mean nothing, but every layer runs at its full
 cost. Random latents are nearly all zero, the cheapest input for the coder: real weights are slower, not faster.
 
-    python compressai_peer.py IMAGE --threads 1 --warmup 2 --repeats 5  ->  one JSON object on stdout
+    python compressai_peer.py IMAGE --threads 1 --warmup 2
+
+says on stdout what it is; then, for every line on stdin, runs once and says how long that took.
 """
 
 import argparse
@@ -12,7 +14,6 @@ import importlib.machinery
 import importlib.metadata
 import importlib.util
 import json
-import statistics
 import sys
 import time
 from types import ModuleType
@@ -56,7 +57,6 @@ def main() -> None:
     parser.add_argument("image")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--warmup", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=5)
     args = parser.parse_args()
     sys.meta_path.append(_StandinFinder())
     import numpy as np
@@ -70,30 +70,26 @@ def main() -> None:
     model.update(force=True)
     pixels = np.asarray(Image.open(args.image).convert("RGB"), np.float32) / 255
     x = torch.from_numpy(pixels).permute(2, 0, 1)[None].contiguous()
-    encode, decode = [], []
     with torch.inference_mode():
-        for _ in range(args.warmup + args.repeats):
-            start = time.perf_counter(), time.process_time()
-            coded = model.compress(x)
-            middle = time.perf_counter(), time.process_time()
-            model.decompress(coded["strings"], coded["shape"])
-            end = time.perf_counter(), time.process_time()
-            encode.append([b - a for a, b in zip(start, middle, strict=True)])
-            decode.append([b - a for a, b in zip(middle, end, strict=True)])
-    encode_ms, decode_ms = (_median_ms(samples[args.warmup :]) for samples in (encode, decode))
-    row = {
-        "setting": "N=128, M=192, random weights",
-        "encode_p50_ms": encode_ms[0],
-        "decode_p50_ms": decode_ms[0],
-        "encode_cpu_p50_ms": encode_ms[1],
-        "decode_cpu_p50_ms": decode_ms[1],
+        for _ in range(args.warmup):
+            run_once(model, x)
+        versions = {name: importlib.metadata.version(name) for name in ("compressai", "torch")}
+        print(json.dumps({"setting": "N=128, M=192, random weights", "versions": versions}), flush=True)
+        for _ in sys.stdin:
+            print(json.dumps(run_once(model, x)), flush=True)
+
+
+def run_once(model: Any, x: Any) -> dict[str, list[float]]:
+    """Seconds of one encoding and one decoding, [wall, CPU] each."""
+    start = time.perf_counter(), time.process_time()
+    coded = model.compress(x)
+    middle = time.perf_counter(), time.process_time()
+    model.decompress(coded["strings"], coded["shape"])
+    end = time.perf_counter(), time.process_time()
+    return {
+        "encode": [b - a for a, b in zip(start, middle, strict=True)],
+        "decode": [b - a for a, b in zip(middle, end, strict=True)],
     }
-    versions = {name: importlib.metadata.version(name) for name in ("compressai", "torch")}
-    print(json.dumps({"row": row, "versions": versions}))
-
-
-def _median_ms(samples: list[list[float]]) -> list[float]:
-    return [1e3 * statistics.median(column) for column in zip(*samples, strict=True)]
 
 
 if __name__ == "__main__":

@@ -103,28 +103,69 @@ def _timed(call: Callable[[], T]) -> tuple[T, tuple[float, float]]:
     return result, (time.perf_counter() - wall, time.process_time() - cpu)
 
 
-def measure_compressai(
-    python: Path, photo: Photo, *, threads: int, warmup: int, repeats: int
-) -> tuple[PeerRow, dict[str, str]]:
-    """Time CompressAI's mbt2018-mean (random weights) under the interpreter that has it; the row and its versions.
+class CompressAI:
+    """CompressAI's mbt2018-mean (random weights) under the interpreter that has it; takes turns with what we measure.
 
     Raises BenchError with the script's last words where it fails.
     """
-    with TemporaryDirectory() as folder:
-        image = Path(folder) / "photo.png"
+
+    def __init__(self, python: Path, photo: Photo, threads: int, warmup: int) -> None:
+        self._python = python
+        self._folder = TemporaryDirectory()
+        image = Path(self._folder.name) / "photo.png"
         Image.fromarray(photo.pixels).save(image)
-        numbers = [f"--threads={threads}", f"--warmup={warmup}", f"--repeats={repeats}"]
-        command = [str(python), str(COMPRESSAI_SCRIPT), str(image), *numbers]
+        command = [str(python), str(COMPRESSAI_SCRIPT), str(image), f"--threads={threads}", f"--warmup={warmup}"]
+        pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         try:
-            done = subprocess.run(command, capture_output=True, text=True, timeout=600)
-        except (OSError, subprocess.TimeoutExpired) as error:
+            self._process = subprocess.Popen(command, text=True, **pipes)
+        except OSError as error:
+            self._folder.cleanup()
             raise BenchError(f"CompressAI: cannot run {python}: {error}") from error
-    if done.returncode:
-        last_words = (done.stderr.strip().splitlines() or ["no message"])[-1]
-        raise BenchError(
-            f"CompressAI: {python} cannot measure it ({last_words}); give --compressai-python an interpreter with "
-            "torch and `pip install --no-deps compressai`"
+        self._samples: dict[str, list[tuple[float, float]]] = {"encode": [], "decode": []}
+        self.about = self._answer()
+
+    def __enter__(self) -> "CompressAI":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._process.kill()
+        self._process.communicate()
+        self._folder.cleanup()
+
+    def turn(self) -> None:
+        """Encode and decode once."""
+        assert self._process.stdin is not None
+        self._process.stdin.write("\n")
+        self._process.stdin.flush()
+        for task, spent in self._answer().items():
+            self._samples[task].append(spent)
+
+    def row(self) -> PeerRow:
+        """Medians over the turns so far."""
+        encode_ms, decode_ms = (1e3 * np.median(self._samples[task], axis=0) for task in ("encode", "decode"))
+        return PeerRow(
+            peer=MBT2018_MEAN,
+            setting=f"{self.about['setting']}, {len(self._samples['encode'])} runs",
+            num_images=1,
+            bpp=None,
+            psnr_db=None,
+            ms_ssim=None,
+            encode_p50_ms=float(encode_ms[0]),
+            decode_p50_ms=float(decode_ms[0]),
+            encode_cpu_p50_ms=float(encode_ms[1]),
+            decode_cpu_p50_ms=float(decode_ms[1]),
         )
-    result = json.loads(done.stdout)
-    row = PeerRow(peer=MBT2018_MEAN, num_images=1, bpp=None, psnr_db=None, ms_ssim=None, **result["row"])
-    return row, result["versions"]
+
+    def _answer(self) -> dict[str, Any]:
+        assert self._process.stdout is not None
+        line = self._process.stdout.readline()
+        if line:
+            answer: dict[str, Any] = json.loads(line)
+            return answer
+        _, said = self._process.communicate()
+        self._folder.cleanup()
+        last_words = (said.strip().splitlines() or ["no message"])[-1]
+        raise BenchError(
+            f"CompressAI: {self._python} cannot measure it ({last_words}); give --compressai-python an interpreter "
+            "with torch and `pip install --no-deps compressai`"
+        )

@@ -1,6 +1,7 @@
 """One benchmark run from settings to report; `cli.py` and other suites call it."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from .fit import NETWORK_TASKS, fit_parts, shares
 from .images import Photo, load_photos, same_size
 from .machine import images_used, load_average, machine
 from .memory import Target, peak_memory_mib
-from .peers import MBT2018_MEAN, measure_compressai, measure_pillow
+from .peers import MBT2018_MEAN, CompressAI, measure_pillow
 from .rate import bd_rows, measure_rates, peer_curves
 from .results import BenchError, Curve, LevelRow, PeerRow, Report, SpeedupRow
 from .shapes import input_shapes
@@ -60,17 +61,22 @@ def run(settings: Settings, step: Step) -> Report:
         bundle.level(level)
     references = reference_curves(settings, photos)
     report = Report(circumstances(settings, bundle, photos, timed), references)
-    if settings.compressai_python is not None:  # first: an interpreter that lacks it is known at once
-        measure_mbt2018_mean(report, settings, settings.compressai_python, timed[0], step)
-    for engine in settings.engines:
-        measure_engine(report, settings, bundle, engine, levels, photos, timed, step)
+    with ExitStack() as stack:
+        rival = None
+        if settings.compressai_python is not None and "timing" in settings.stages:
+            step(MBT2018_MEAN)
+            rival = CompressAI(settings.compressai_python, timed[0], settings.threads, settings.warmup)
+            stack.enter_context(rival)
+        for engine in settings.engines:
+            measure_engine(report, settings, bundle, engine, levels, photos, timed, step, rival)
+        if rival is not None:
+            report.peers.append(rival.row())
+            report.circumstances["peer_versions"] = rival.about["versions"]
+            report.speedups.extend(speedup(level, report.peers[-1]) for level in report.levels)
     if settings.peers:
         report.peers.extend(measure_pillow(photos, step))
     report.references.extend(peer_curves(report.peers))
     report.bd_rates.extend(bd_rows(report.qualities, report.references))
-    report.speedups.extend(
-        speedup(level, peer) for peer in report.peers if peer.peer == MBT2018_MEAN for level in report.levels
-    )
     report.circumstances["load_average_after"] = load_average()
     return report
 
@@ -91,6 +97,7 @@ def measure_engine(
     photos: Sequence[Photo],
     timed: Sequence[Photo],
     step: Step,
+    rival: CompressAI | None = None,
 ) -> None:
     """Add one engine's rows to the report."""
     with Codec.open(bundle, engine=engine, num_threads=settings.threads) as codec:
@@ -101,7 +108,7 @@ def measure_engine(
             memory = peak_memory_mib(target, timed[0])
         if "timing" in settings.stages:
             plan = Plan(settings.timing_quality, settings.warmup, settings.repeats)
-            clocks = time_levels(codec, levels, timed, plan, step)
+            clocks = time_levels(codec, levels, timed, plan, step, None if rival is None else rival.turn)
             costs = part_costs(bundle, levels, timed[0], memory)
             report.parts.extend(part_rows(engine, bundle, clocks, costs))
             report.levels.extend(level_rows(engine, bundle, clocks, costs))
@@ -132,16 +139,6 @@ def add_fits(report: Report, engine: str) -> None:
     report.fits.extend(fits)
     if fits:
         report.shares.extend(shares(fits[-1], parts, [row for row in report.levels if row.engine == engine]))
-
-
-def measure_mbt2018_mean(report: Report, settings: Settings, python: Path, photo: Photo, step: Step) -> None:
-    """Add CompressAI's row and versions."""
-    step(MBT2018_MEAN)
-    row, versions = measure_compressai(
-        python, photo, threads=settings.threads, warmup=settings.warmup, repeats=settings.repeats
-    )
-    report.peers.append(row)
-    report.circumstances["peer_versions"] = versions
 
 
 def speedup(level: LevelRow, peer: PeerRow) -> SpeedupRow:

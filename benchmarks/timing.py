@@ -81,9 +81,17 @@ class LevelClocks:
 
 
 def time_levels(
-    codec: Codec, levels: Sequence[int], photos: Sequence[Photo], plan: Plan, step: Callable[[str], None]
+    codec: Codec,
+    levels: Sequence[int],
+    photos: Sequence[Photo],
+    plan: Plan,
+    step: Callable[[str], None],
+    rival: Callable[[], None] | None = None,
 ) -> dict[int, LevelClocks]:
-    """Encode and decode each photo `plan.repeats` times at every level; `step` is told before each level's turn."""
+    """Encode and decode each photo `plan.repeats` times at every level; `step` is told before each level's turn.
+
+    `rival` runs once after every round, so that what it measures saw the same machine.
+    """
     images = [Image.fromarray(photo.pixels) for photo in photos]
     clocks = {level: LevelClocks() for level in levels}
     for _ in range(plan.repeats):
@@ -93,6 +101,8 @@ def time_levels(
                 codec.decode(codec.encode(images[0], level=level, quality=plan.quality))
             for image in images:
                 _time_once(codec, image, level, plan.quality, clocks[level])
+        if rival is not None:
+            rival()
     return clocks
 
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from basic.benchmarks.images import Photo
-from basic.benchmarks.peers import PILLOW_PEERS, decode_pixels, measure_compressai, measure_pillow
+from basic.benchmarks.peers import PILLOW_PEERS, CompressAI, decode_pixels, measure_pillow
 from basic.benchmarks.results import BenchError
 
 PHOTO = Photo("a.png", np.random.default_rng(1).integers(0, 256, (48, 64, 3), np.uint8))
@@ -35,9 +35,29 @@ def test_an_interpreter_without_compressai_is_named(tmp_path: Path) -> None:
     program.write_text("#!/bin/sh\necho no module named torch >&2\nexit 1\n")
     program.chmod(0o755)
     with pytest.raises(BenchError, match="no module named torch"):
-        measure_compressai(program, PHOTO, threads=1, warmup=1, repeats=1)
+        CompressAI(program, PHOTO, threads=1, warmup=1)
     with pytest.raises(BenchError, match="cannot run"):
-        measure_compressai(tmp_path / "missing", PHOTO, threads=1, warmup=1, repeats=1)
+        CompressAI(tmp_path / "missing", PHOTO, threads=1, warmup=1)
+
+
+def test_the_other_interpreter_takes_turns(tmp_path: Path) -> None:
+    script = tmp_path / "answers.py"
+    script.write_text(
+        "import json, sys\n"
+        'print(json.dumps({"setting": "fake", "versions": {}}), flush=True)\n'
+        "for turn, _ in enumerate(sys.stdin):\n"
+        '    print(json.dumps({"encode": [0.1, 0.2], "decode": [turn, 2 * turn]}), flush=True)\n'
+    )
+    program = tmp_path / "python"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" "{script}"\n')
+    program.chmod(0o755)
+    with CompressAI(program, PHOTO, threads=1, warmup=1) as rival:
+        for _ in range(3):
+            rival.turn()
+        row = rival.row()
+    assert (row.encode_p50_ms, row.encode_cpu_p50_ms) == (100, 200)
+    assert (row.decode_p50_ms, row.decode_cpu_p50_ms) == (1000, 2000)
+    assert row.setting == "fake, 3 runs"
 
 
 def test_the_script_for_the_other_interpreter_needs_nothing_of_ours() -> None:

@@ -35,8 +35,9 @@ def test_percentiles_are_of_the_samples_given() -> None:
 def test_warm_up_is_not_counted_and_levels_take_turns() -> None:
     steps: list[str] = []
     with fake_codec() as codec:
-        clocks = time_levels(codec, (0, 2), PHOTOS, Plan(quality=32, warmup=2, repeats=3), steps.append)
-    assert steps == ["timing level 0", "timing level 2"] * 3
+        plan = Plan(quality=32, warmup=2, repeats=3)
+        clocks = time_levels(codec, (0, 2), PHOTOS, plan, steps.append, lambda: steps.append("rival"))
+    assert steps == ["timing level 0", "timing level 2", "rival"] * 3
     for level, num_groups in ((0, 1), (2, 4)):
         measured = clocks[level]
         assert len(measured.bpp) == 6

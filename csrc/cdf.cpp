@@ -42,7 +42,7 @@ Tables::Tables(const uint16_t* frequencies, size_t num_frequencies, const int32_
                size_t num_tables, int precision)
     : precision_(precision) {
   if (precision < kMinPrecision || precision > kMaxPrecision)
-    throw std::invalid_argument("precision must be 10..15, got " + std::to_string(precision));
+    throw std::invalid_argument("precision must be 11..15, got " + std::to_string(precision));
   if (num_tables == 0 || num_tables > kMaxEntries / 2)
     throw std::invalid_argument("expected 1..32768 tables, got " + std::to_string(num_tables));
   if (num_frequencies > kMaxEntries)

@@ -16,7 +16,9 @@
 namespace basic {
 
 constexpr uint32_t kStateLow = 1u << 16;  // states are in [2^16, 2^32) between symbols
-constexpr int kMinPrecision = 10, kMaxPrecision = 15;
+// Below 11 a quotient state / frequency passes 2^21, where vector code in float32 can miss it by more than one; above
+// 15 the entries below do not fit 32 bits and the states are too coarse.
+constexpr int kMinPrecision = 11, kMaxPrecision = 15;
 constexpr int kMaxLanes = 32;
 constexpr uint32_t kTailUnit = 256;  // the tail begins at a multiple of this many symbols
 constexpr int kMaxWordsPerSymbol = 4;  // escape symbol, its 4-bit head, two 16-bit fields

@@ -104,7 +104,7 @@ inline bool find_entries(const TableView& tables, const Symbol* symbols, const I
   return true;
 }
 
-// A little less than state / frequency, so that its whole part is right or one too small (it is below 2^22).
+// A little less than state / frequency, so that its whole part is right or one too small (it is at most 2^21).
 // AVX2 converts no unsigned numbers and cannot choose the rounding: two halves, and a factor below one.
 inline __m256i quotient_below(__m256i state, __m256i frequency) {
   const __m256 high = _mm256_cvtepi32_ps(_mm256_srli_epi32(state, 16));

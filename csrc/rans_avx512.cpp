@@ -144,7 +144,7 @@ inline uint16_t* encode_step(int precision, __m512i entry, __m512i& state, uint1
   const __m256i words = _mm512_cvtepi32_epi16(_mm512_maskz_compress_epi32(full, state));
   _mm256_mask_storeu_epi16(next, static_cast<__mmask16>((1u << num_words) - 1), words);
   state = _mm512_mask_srli_epi32(state, full, state, 16);
-  // Rounded towards zero twice: at most one below the quotient, since that is below 2^22.
+  // Rounded towards zero twice: at most one below the quotient, since that is at most 2^21.
   constexpr int kDown = _MM_FROUND_TO_ZERO | _MM_FROUND_NO_EXC;
   const __m512 ratio =
       _mm512_div_round_ps(_mm512_cvt_roundepu32_ps(state, kDown), _mm512_cvt_roundepu32_ps(frequency, kDown), kDown);

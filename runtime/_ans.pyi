@@ -13,7 +13,7 @@ class Tables:
 
     frequencies: uint16 (num_frequencies,), table after table, each summing to 2^precision, the last of each for escapes.
     lengths: int32 (num_tables,), frequencies per table, at least 2. offsets: int32 (num_tables,), the first symbol.
-    precision: 10..15. Raises ValueError or TypeError naming the argument, the table and the fault.
+    precision: 11..15. Raises ValueError or TypeError naming the argument, the table and the fault.
     """
 
     def __init__(self, frequencies: _Array, lengths: _Array, offsets: _Array, precision: int) -> None: ...

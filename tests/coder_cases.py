@@ -27,12 +27,26 @@ def coder(copies: int = 1) -> _ans.Tables:
     return to_coder(TableArrays(**many, precision=one.precision))
 
 
+def extreme(precision: int) -> tuple[np.ndarray, np.ndarray, _ans.Tables]:
+    """Symbols uniform, whatever their frequencies: states go to the ends of their range. (symbols, indexes, tables)."""
+    rng = np.random.default_rng(precision)
+    rows = [[1, (1 << precision) - 1], [(1 << precision) - 9, *[1] * 9], [3] * 40 + [(1 << precision) - 120]]
+    lengths = np.array([len(row) for row in rows], np.int32)
+    tables = _ans.Tables(np.concatenate(rows).astype(np.uint16), lengths, np.zeros(3, np.int32), precision)
+    indexes = rng.integers(0, 3, 40_000).astype(np.uint8)
+    return (rng.random(40_000) * (lengths[indexes] - 1)).astype(np.int32), indexes, tables
+
+
 def digest() -> str:
     """Digest of the streams of all shapes and types; each is decoded again in uneven chunks."""
     total = sha256()
     few, many = coder(), coder(3)
     for size in (0, 1, 7, 8, 100, 4101):
         total.update(_ans.crc32c((bytes(range(256)) * 17)[:size], size).to_bytes(4, "little"))
+    for precision in (11, 12, 15):
+        symbols, indexes, tables = extreme(precision)
+        for num_lanes in (1, 8, 16, 32):
+            total.update(_ans.encode(symbols, indexes, tables, num_lanes))
     for num_symbols in (0, 1, 7, 255, 256, 257, 1000, 4097, 20011):
         for num_lanes in (0, 1, 2, 4, 8, 16, 32):
             for tables, count in ((few, 64), (many, 192)):

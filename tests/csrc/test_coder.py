@@ -35,7 +35,7 @@ def test_any_int32_round_trips_with_any_tables(data):
     pmfs = data.draw(st.lists(st.lists(st.floats(0, 1), min_size=1, max_size=40), min_size=1, max_size=5))
     normalised = [np.array(pmf) / max(sum(pmf), 1.0) for pmf in pmfs]
     offsets = data.draw(st.lists(st.integers(-(2**31), 2**31 - 64), min_size=len(pmfs), max_size=len(pmfs)))
-    tables = to_coder(build_tables(normalised, offsets, data.draw(st.integers(10, 15))))
+    tables = to_coder(build_tables(normalised, offsets, data.draw(st.integers(11, 15))))
     size = data.draw(st.integers(0, 300))
     indexes = data.draw(arrays(np.uint8, size, elements=st.integers(0, len(pmfs) - 1)))
     near = np.array(offsets, np.int64)[indexes] + data.draw(arrays(np.int64, size, elements=st.integers(-300, 340)))

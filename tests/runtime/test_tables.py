@@ -12,7 +12,7 @@ from basic.runtime.tables import TableArrays, build_tables, gaussian_tables, joi
 SCALES = np.geomspace(0.11, 64, 64)
 
 
-@given(st.lists(st.floats(0, 1), min_size=2, max_size=300), st.integers(10, 15))
+@given(st.lists(st.floats(0, 1), min_size=2, max_size=300), st.integers(11, 15))
 @settings(deadline=None)
 def test_quantise_sums_up_and_leaves_no_zero(weights, precision):
     pmf = np.array(weights) / max(sum(weights), 1e-9)

@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from . import _ans
+from .alpha import MAX_ICC_BYTES
+from .bitstream import MAX_SIDE
 from .errors import EngineError, ImageError, ImageWarning
 from .tiles import Box
 
@@ -139,6 +141,8 @@ def _reading(name: str) -> Iterator[None]:
 def _check_size(name: str, width: int, height: int, max_pixels: int) -> None:
     if not (width and height):
         raise ImageError(f"{name} of {width}x{height}: expected at least 1x1")
+    if max(width, height) > MAX_SIDE:
+        raise ImageError(f"{name} of {width}x{height}: expected sides of at most {MAX_SIDE}; cut it into several images")
     if width * height > max_pixels:
         raise ImageError(
             f"{name} of {width}x{height}: at most {max_pixels} pixels are allowed; raise max_pixels if you trust it"
@@ -159,6 +163,9 @@ def _from_pillow(image: Image.Image, max_pixels: int, name: str) -> Picture:
         icc = image.info.get("icc_profile") or None
         if icc and image.mode in _OTHER_COLOURS:
             _warn(f"image of mode {image.mode} becomes RGB: its ICC profile no longer fits and is dropped")
+            icc = None
+        elif icc and len(icc) > MAX_ICC_BYTES:
+            _warn(f"image has an ICC profile of {len(icc)} bytes, more than {MAX_ICC_BYTES}: it is dropped")
             icc = None
         return _from_bands(_simplify(image), icc)
 

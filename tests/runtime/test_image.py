@@ -132,6 +132,15 @@ def test_profile_is_kept_unless_colours_change() -> None:
         assert picture(cmyk).icc is None
 
 
+def test_what_no_bitstream_can_hold_is_dropped_or_refused() -> None:
+    source = Image.fromarray(RGB)
+    source.info["icc_profile"] = bytes((1 << 24) + 1)
+    with pytest.warns(ImageWarning, match="it is dropped"):
+        assert picture(source).icc is None
+    with pytest.raises(ImageError, match="sides of at most 1048576"):
+        image.from_any(np.zeros((1, (1 << 20) + 1), np.uint8), 1 << 27)
+
+
 @pytest.mark.parametrize("shape", [(5, 7), (5, 7, 1), (5, 7, 2), (5, 7, 3), (5, 7, 4)])
 def test_arrays_of_every_shape(shape: tuple[int, ...]) -> None:
     array = RNG.integers(0, 256, shape, dtype=np.uint8)

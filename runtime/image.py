@@ -142,7 +142,7 @@ def _check_size(name: str, width: int, height: int, max_pixels: int) -> None:
     if not (width and height):
         raise ImageError(f"{name} of {width}x{height}: expected at least 1x1")
     if max(width, height) > MAX_SIDE:
-        raise ImageError(f"{name} of {width}x{height}: expected sides of at most {MAX_SIDE}; cut it into several images")
+        raise ImageError(f"{name} of {width}x{height}: expected sides of at most {MAX_SIDE}; cut it in pieces")
     if width * height > max_pixels:
         raise ImageError(
             f"{name} of {width}x{height}: at most {max_pixels} pixels are allowed; raise max_pixels if you trust it"

@@ -23,7 +23,7 @@ from ..training.nodes import Widths
 from .graphs import PartFile
 
 SAMPLES = Path(__file__).parent / "samples"
-FLOAT_TOLERANCE = 2e-3  # of the largest value of the tensor (at least 1)
+FLOAT_TOLERANCE = 1e-4  # of the largest value of the tensor (at least 1)
 VERIFY_QUALITY = 32
 
 Arrays = dict[str, NDArray[Any]]

@@ -1,6 +1,7 @@
 """Laws of the export: repeats byte for byte, equals the model, counts what it costs, leaves nothing half done."""
 
 import json
+import re
 import zipfile
 from pathlib import Path
 
@@ -53,7 +54,7 @@ def test_weights_are_cut_to_the_level(untrained: Path) -> None:
 @pytest.mark.parametrize("step", range(3))
 def test_any_drawn_level_equals_the_model_and_its_closed_form(step: int) -> None:
     torch.manual_seed(1)
-    model = Model().eval()
+    model = Model().half().float().eval()  # as a checkpoint holds it: float16 is then no further rounding
     drawn = draw(model.arch, Mix(0.0, 0.1, 0.1), 2, step, 1)
     images = verify.load_images(None)[:1]
     layers, _ = quantise(model, drawn.widths, drawn.plan, images)
@@ -107,7 +108,7 @@ def test_a_part_that_differs_from_the_model_stops_the_export(
 ) -> None:
     monkeypatch.setattr(graphs, "LEAKY_SLOPE", 0.2)
     assert cli.main([str(checkpoint), "-o", str(tmp_path / "b.bundle"), "--only", "0"]) == 2
-    assert "analysis: y differs from torch" in capsys.readouterr().err
+    assert re.search("analysis: [yz] differs from torch", capsys.readouterr().err)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -123,7 +124,7 @@ def test_a_wrong_count_stops_the_export(
 def test_an_export_replaces_a_bundle_but_no_other_folder(checkpoint: Path, tmp_path: Path) -> None:
     target = tmp_path / "bundle"
     for _ in range(2):
-        assert cli.main([str(checkpoint), "-o", str(target), "--levels", "8", "--only", "0"]) == 0
+        assert cli.main([str(checkpoint), "-o", str(target), "--only", "0"]) == 0
     assert Bundle.open(target).num_levels == 8
     other = tmp_path / "photos"
     other.mkdir()

@@ -44,8 +44,8 @@ class Settings:
     full_steps: int = 0  # so many steps of the full model alone come first
     batch_size: int = 8
     crop_size: int = 256
-    lr: float = 2e-3
-    adam_lr: float = 1e-3
+    lr: float = 4e-4
+    adam_lr: float = 4e-4
     metric: str = "mse"
     exact: bool = False  # fine-tune the entropy part for its integer networks
     seed: int = 0
@@ -255,8 +255,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--full-steps", type=int, help="so many steps of the full model before slimming starts (default 0)")
     p.add_argument("--batch-size", type=int, help="crops a step and device (default 8)")
     p.add_argument("--crop-size", type=int, help="multiple of 64 (default 256)")
-    p.add_argument("--lr", type=float, help="learning rate of the matrices, Muon (default 2e-3)")
-    p.add_argument("--adam-lr", type=float, help="learning rate of everything else, Adam (default 1e-3)")
+    p.add_argument("--lr", type=float, help="learning rate of the matrices, Muon (default 4e-4; the entropy part takes four times that)")
+    p.add_argument("--adam-lr", type=float, help="learning rate of everything else, Adam (default 4e-4)")
     p.add_argument("--metric", choices=["mse", "ms-ssim"], help="distortion (default mse)")
     p.add_argument(
         "--exact",

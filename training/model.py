@@ -21,7 +21,7 @@ from .context import Context, Hyper, pack, unpack
 from .entropy import Factorized, gaussian_bits
 from .layers import round_through
 from .nodes import Architecture, Widths
-from .start import start_as_transform, start_entropy
+from .start import latent_scales, start_as_transform, start_entropy
 from .transforms import Analysis, HyperAnalysis, Synthesis
 
 NUM_QUALITIES = 64
@@ -36,15 +36,16 @@ def quality_to_lambda(quality: Tensor) -> Tensor:
 class Modulator(nn.Module):
     """Bit-rate modulator (Yin et al. 2022): quality -> two fully connected layers -> a positive gain per channel.
 
-    Starts at gain = sqrt(lambda / geometric mean of lambda) and learns the difference, for gain and inverse apart.
+    Starts at gain = scale * sqrt(lambda / geometric mean of lambda) and learns the difference, apart for the inverse.
     """
 
-    def __init__(self, channels: int, hidden: int = 64) -> None:
+    def __init__(self, scales: Tensor, hidden: int = 64) -> None:
         super().__init__()
+        channels = len(scales)
         self.first = nn.Linear(1, hidden)
         self.second = nn.Linear(hidden, 2 * channels)
         nn.init.zeros_(self.second.weight)
-        nn.init.zeros_(self.second.bias)
+        self.second.bias.data.copy_(torch.cat([scales.log(), -scales.log()]))
 
     def forward(self, quality: Tensor) -> tuple[Tensor, Tensor]:
         """Quality (B,) in 0..63 -> gain and inverse gain, each (B, M, 1, 1), float32."""
@@ -75,7 +76,7 @@ class Model(nn.Module):
         self.h_s = Hyper(self.arch)
         self.context = Context(self.arch)
         self.z_density = Factorized(self.arch.hyper_channels)
-        self.modulator = Modulator(self.arch.latent_channels)
+        self.modulator = Modulator(latent_scales(self.arch))
         start_as_transform(self.arch, self.g_a, self.g_s)
         start_entropy(self.arch, self.h_a, self.context)
 

@@ -38,9 +38,21 @@ def dct_basis(count: int) -> tuple[Tensor, Tensor]:
     return rows.reshape(3 * size**2, -1)[order].float(), stds.reshape(-1)[order].float()
 
 
+def latent_scales(arch: Architecture) -> Tensor:
+    """What a whitened latent is multiplied by to stand in steps of the middle quality, (M,).
+
+    It goes into the modulator's gains: were it in the weights of g_a's last and g_s's first layer, columns of 1/50
+    would stand beside columns of 1 there, and the optimizer's steps, equal for all, would drown the small ones.
+    """
+    num_kept = min(arch.trunk16, arch.latent_channels) // 4
+    scales = torch.ones(arch.latent_channels)
+    scales[: 4 * num_kept] = (dct_basis(arch.trunk8)[1][:num_kept] / LATENT_STEP).repeat_interleave(4)
+    return scales
+
+
 @torch.no_grad()
 def start_as_transform(arch: Architecture, g_a: Analysis, g_s: Synthesis) -> None:
-    """Set the first, middle and last layers: pixels -> whitened DCT -> 2x2 Haar -> latent in steps, and back."""
+    """Set the first, middle and last layers: pixels -> whitened DCT -> 2x2 Haar -> whitened latent, and back."""
     basis, stds = dct_basis(arch.trunk8)
     g_a.embed.weight.copy_(basis / stds[:, None])
     g_s.project.weight.copy_((basis * stds[:, None]).T)
@@ -53,9 +65,8 @@ def start_as_transform(arch: Architecture, g_a: Analysis, g_s: Synthesis) -> Non
             k = 4 * j + band
             g_a.down.weight[k, j, 1:, 1:] += haar[band].reshape(2, 2)
             g_s.up.weight[4 * j : 4 * j + 4, k] += haar[band]
-            scale = float(stds[j]) / LATENT_STEP
-            g_a.project.weight[k, k] += scale
-            g_s.embed.weight[k, k] += 1 / scale
+            g_a.project.weight[k, k] += 1.0
+            g_s.embed.weight[k, k] += 1.0
 
 
 @torch.no_grad()
@@ -65,10 +76,7 @@ def start_entropy(arch: Architecture, h_a: HyperAnalysis, context: Context) -> N
     The clamps of the integer networks allow no large activations, while the latent's first channels have standard
     deviations of 50 and more.
     """
-    _, stds = dct_basis(arch.trunk8)
-    num_kept = min(arch.trunk16, arch.latent_channels) // 4
-    scales = torch.ones(arch.latent_channels)
-    scales[: 4 * num_kept] = (stds[:num_kept] / LATENT_STEP).clamp_min(1.0).repeat_interleave(4)
+    scales = latent_scales(arch).clamp_min(1.0)
     h_a.first.weight.div_(scales[None, :, None, None])
     packed = scales.repeat(NUM_PHASES)  # phase-major
     context.read.weight.div_(packed[:, None, None, None])

@@ -255,7 +255,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--full-steps", type=int, help="so many steps of the full model before slimming starts (default 0)")
     p.add_argument("--batch-size", type=int, help="crops a step and device (default 8)")
     p.add_argument("--crop-size", type=int, help="multiple of 64 (default 256)")
-    p.add_argument("--lr", type=float, help="learning rate of the matrices, Muon (default 4e-4; the entropy part takes four times that)")
+    p.add_argument("--lr", type=float, help="learning rate of the matrices, Muon (default 4e-4; entropy part: x 4)")
     p.add_argument("--adam-lr", type=float, help="learning rate of everything else, Adam (default 4e-4)")
     p.add_argument("--metric", choices=["mse", "ms-ssim"], help="distortion (default mse)")
     p.add_argument(

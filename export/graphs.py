@@ -98,6 +98,9 @@ def _synthesis(cut: Cutter) -> Graph:
     h = _blocks(g, cut, h, "g_s", "16")
     h = _conv(g, h, "g_s.up", cut.pointwise("g_s.up", 4 * w["g_s.trunk8"], w["g_s.trunk16"]))
     h = g.add("DepthToSpace", [h], blocksize=2, mode="CRD")
+    # The identity: a node that onnxruntime has in its blocked layout, so that the residual stream at 1/8 stays in it.
+    # Without, every Add and Mul below goes through the plain layout and back: 49 ms instead of 41 at the full level.
+    h = g.add("MaxPool", [h], kernel_shape=[1, 1])
     h = _blocks(g, cut, h, "g_s", "8")
     h = g.clip(_conv(g, h, "g_s.project", cut.project()), 0.0, 1.0)
     h = g.add("DepthToSpace", [h], blocksize=8, mode="CRD")

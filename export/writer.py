@@ -40,6 +40,8 @@ class BundleWriter:
         self.files: dict[str, dict[str, Any]] = {}
 
     def __enter__(self) -> Self:
+        if self.target.exists() and not (self.target.is_file() or self.target.is_dir()):
+            raise ValueError(f"{self.target}: expected the name of a file or folder, this is a device")
         if (
             self.target.exists()
             and self.target.is_dir()

@@ -17,11 +17,20 @@ BITSTREAM_SUFFIX = ".bsc"
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the name `path` when the block ends well, and leaves no trace when it does not.
 
+    A device or pipe is written to and stays what it is; of a symbolic link, the file behind it is replaced.
+
     Raises:
         ImageError: the folder does not exist.
     """
     if not path.parent.is_dir():
         raise ImageError(f"{path}: its folder does not exist")
+    path = path.resolve()
+    if path.is_dir():
+        raise ImageError(f"{path}: expected the name of a file to write, this is a folder")
+    if path.exists() and not path.is_file():
+        with path.open("wb", buffering=0) as device:
+            yield device
+        return
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         with temporary.open("xb") as file:

@@ -32,6 +32,8 @@ class Checkpoint:
 
 def save_tensors(path: Path, tensors: dict[str, Tensor], config: dict[str, Any]) -> None:
     """Write atomically: whoever opens `path` finds the old file or the new one, whole."""
+    if path.exists() and not path.is_file():
+        raise ValueError(f"{path}: expected the name of a file, this is a folder or device")
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:

@@ -1,5 +1,7 @@
 """Laws of files: outputs appear whole or not at all, folders map to folders."""
 
+import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -62,3 +64,28 @@ def test_formats_that_cannot_hold_the_image_are_refused(tmp_path: Path) -> None:
     save_image(image, tmp_path / "a.png")
     with Image.open(tmp_path / "a.png") as saved:
         assert saved.info["icc_profile"] == b"profile"
+
+
+def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    received: list[bytes] = []
+    reader = threading.Thread(target=lambda: received.append(pipe.read_bytes()))
+    reader.start()
+    with replacing(pipe) as file:
+        file.write(b"whole")
+    reader.join()
+    assert received == [b"whole"] and pipe.is_fifo()
+
+
+def test_behind_a_link_the_file_is_replaced(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"old")
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    with replacing(tmp_path / "link") as file:
+        file.write(b"new")
+    assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_bytes() == b"new"
+
+
+def test_a_folder_is_no_place_for_a_file(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="this is a folder"), replacing(tmp_path):
+        raise AssertionError("never reached")

@@ -7,6 +7,7 @@ Needs the train extra (the float networks are the checkpoint's).
 
 import argparse
 import json
+import math
 import statistics
 import sys
 import time
@@ -46,7 +47,11 @@ Outputs = list[dict[str, NDArray[Any]]]
 
 @dataclass(frozen=True)
 class ExactRow:
-    """One level: inputs tried, mismatches by engine setting, bits and time of integer networks over float ones."""
+    """One level: inputs tried, mismatches by engine setting, bits and time of integer networks over float ones.
+
+    The pixels are those of one latent by onnxruntime and by torch: the largest difference in 8-bit steps, the PSNR
+    of one against the other in dB (infinite where all are equal).
+    """
 
     level: int
     num_inputs: int
@@ -54,6 +59,8 @@ class ExactRow:
     bits_ratio: dict[int, float]
     entropy_time_ratio: float
     decode_time_ratio: float
+    pixel_max_difference: int
+    pixel_psnr_db: float
 
 
 def make_inputs(
@@ -223,6 +230,18 @@ def time_ratios(model: Model, entry: LevelEntry, layers: Layers, repeats: int) -
     return statistics.median(i / f for i, f, _ in pairs), statistics.median((i + s) / (f + s) for i, f, s in pairs)
 
 
+def pixel_differences(model: Model, entry: LevelEntry, layers: Layers, images: list[Tensor]) -> tuple[int, float]:
+    """8-bit pixels by onnxruntime against torch, from equal latents: largest difference, PSNR of one to the other."""
+    part = build_parts(model, entry.widths, entry.plan, layers)[-1]
+    session = _session(part.data, 1)
+    largest, total, count = 0, 0, 0
+    for x in images:
+        _, inputs, outputs = reference(model, entry.widths, entry.plan, layers, x)[-1]
+        a, b = (np.rint(v * 255).astype(np.int64) for v in (session.run(None, inputs)[0], outputs["x_hat"]))
+        largest, total, count = max(largest, int(abs(a - b).max())), total + int(((a - b) ** 2).sum()), count + a.size
+    return largest, 10 * math.log10(255**2 * count / total) if total else math.inf
+
+
 def _feed(session: Any) -> dict[str, NDArray[np.float32]]:
     strides = {"height_64": 64, "height_32": 32, "height_16": 16}
     rng = np.random.default_rng(0)
@@ -246,7 +265,9 @@ def measure(args: argparse.Namespace) -> list[ExactRow]:
         inputs = list(make_inputs(model, entry, layers, images[:2], args.num_inputs))
         wrong = count_mismatches(layers, entry, inputs)
         ratios = {q: exactness_cost(model, entry.widths, entry.plan, layers, images, q) for q in QUALITIES}
-        rows.append(ExactRow(level, len(inputs), wrong, ratios, *time_ratios(model, entry, layers, args.repeats)))
+        times = time_ratios(model, entry, layers, args.repeats)
+        pixels = pixel_differences(model, entry, layers, images[:4])
+        rows.append(ExactRow(level, len(inputs), wrong, ratios, *times, *pixels))
         print(f"level {level}: {rows[-1]}", file=sys.stderr, flush=True)
     return rows
 

@@ -32,6 +32,7 @@ OPERAND_LIMIT = (1 << 11) - 1
 MAX_SHIFT = 20
 CALIBRATION_QUALITIES = (0.0, 12.0, 24.0, 36.0, 48.0, 63.0)
 HEADROOM = 1.1  # of the largest value seen
+RANGES_PER_OCTAVE = 8
 SMALLEST_RANGE = 0.02
 MAX_WIDENINGS = 16
 FIXED_UNITS = ("context.mean", "context.scale")  # eighths and index units
@@ -139,8 +140,12 @@ def quantise(
 
 
 def _steps(largest: Floats, clamp: tuple[int, int]) -> Floats:
-    """Real value of one unit of every channel."""
-    return np.clip(largest * HEADROOM, SMALLEST_RANGE, CLAMP) / clamp[1]
+    """Real value of one unit of every channel.
+
+    Ranges go up to a power of 2^(1/8), so that another machine's last digit in the calibration changes no integer.
+    """
+    ranges = np.clip(largest * HEADROOM, SMALLEST_RANGE, CLAMP)
+    return np.minimum(np.exp2(np.ceil(np.log2(ranges) * RANGES_PER_OCTAVE) / RANGES_PER_OCTAVE), CLAMP) / clamp[1]
 
 
 def _layer(name: str, conv: Any, step_in: Floats, step_out: Floats, max_input: int) -> Layer:

@@ -159,7 +159,11 @@ def make_fabric(devices: int, precision: Any) -> Any:
 
 
 def compile_blocks(model: Model) -> None:
-    """torch.compile for the residual blocks, their widths symbolic: one compilation serves every draw."""
+    """torch.compile for the residual blocks.
+
+    Depthwise convolutions tie a compilation to its widths: the full model and the first few draws run compiled, what
+    comes beyond torch's limit of recompilations runs as it is.
+    """
     for transform in (model.g_a, model.g_s):
         for block in [*transform.blocks8, *transform.blocks16]:
             block.compile(dynamic=True)

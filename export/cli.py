@@ -179,8 +179,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "-o", "--output", required=True, help="bundle to write: a folder, or one file ending in .bundle or .zip"
     )
-    p.add_argument("--levels", type=int, default=8, help="number of complexity levels (default 8)")
-    p.add_argument("--table", help="level table (JSON) instead of the default one")
+    table = p.add_mutually_exclusive_group()
+    table.add_argument("--levels", type=int, default=8, help="number of complexity levels (default 8)")
+    table.add_argument("--table", help="level table (JSON) instead of the default one")
     p.add_argument("--only", help="write a subset of the levels, as in 0,3,7")
     p.add_argument("--images", help="folder of photographs to calibrate and check on (default: some that come along)")
     return p

@@ -145,7 +145,8 @@ def _steps(largest: Floats, clamp: tuple[int, int]) -> Floats:
     Ranges go up to a power of 2^(1/8), so that another machine's last digit in the calibration changes no integer.
     """
     ranges = np.clip(largest * HEADROOM, SMALLEST_RANGE, CLAMP)
-    return np.minimum(np.exp2(np.ceil(np.log2(ranges) * RANGES_PER_OCTAVE) / RANGES_PER_OCTAVE), CLAMP) / clamp[1]
+    rounded = np.exp2(np.ceil(np.log2(ranges) * RANGES_PER_OCTAVE) / RANGES_PER_OCTAVE)
+    return np.asarray(np.minimum(rounded, CLAMP) / clamp[1])
 
 
 def _layer(name: str, conv: Any, step_in: Floats, step_out: Floats, max_input: int) -> Layer:

@@ -40,6 +40,10 @@ class BundleWriter:
         self.files: dict[str, dict[str, Any]] = {}
 
     def __enter__(self) -> Self:
+        if self.target.is_file() and not self.as_zip:
+            raise ValueError(
+                f"{self.target}: a file is in the way; a bundle is a folder, or a file ending in .bundle or .zip"
+            )
         if self.target.exists() and not (self.target.is_file() or self.target.is_dir()):
             raise ValueError(f"{self.target}: expected the name of a file or folder, this is a device")
         if (

@@ -68,9 +68,7 @@ def write(header: Header, icc: bytes | None, alpha: bytes | None, tiles: Sequenc
     if (icc is not None, alpha is not None, len(tiles)) != (header.icc, header.alpha, header.num_tiles):
         raise ValueError(f"segments do not match the header: {header.num_tiles} tiles expected, {len(tiles)} given")
     mode = _GREY * header.grey | _ALPHA * header.alpha | _ICC * header.icc
-    head = _FIXED.pack(
-        MAGIC, VERSION, mode, header.level, header.quality, header.tile_size // UNIT, header.entropy_id
-    )
+    head = _FIXED.pack(MAGIC, VERSION, mode, header.level, header.quality, header.tile_size // UNIT, header.entropy_id)
     head += _varint(header.width) + _varint(header.height)
     parts = [head]
     payloads = [side for side in (icc, alpha) if side is not None] + list(tiles)

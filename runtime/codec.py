@@ -293,9 +293,7 @@ class Codec:
         return found
 
 
-def _tile_batches(
-    sizes: Sequence[tuple[int, int]], tile_sizes: Sequence[int]
-) -> Iterator[list[tuple[int, int, Box]]]:
+def _tile_batches(sizes: Sequence[tuple[int, int]], tile_sizes: Sequence[int]) -> Iterator[list[tuple[int, int, Box]]]:
     """(number of the image, number of the tile, tile) in batches of equal shape."""
     found = (
         (number, place, tile)

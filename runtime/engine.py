@@ -17,6 +17,7 @@ from .errors import EngineError
 
 Array = NDArray[Any]
 DEFAULT_ENGINE = "ort"
+MAX_THREADS = 1024
 _ENGINES = {
     "ort": ("engine_onnx", "onnxruntime on the CPU"),
     "oracle": ("engine_oracle", "integer networks in numpy, transforms by onnxruntime"),
@@ -71,8 +72,8 @@ def open_engine(name: str = DEFAULT_ENGINE, num_threads: int | None = None) -> E
     """
     if name not in _ENGINES:
         raise EngineError(f"engine {name!r}: expected one of {', '.join(_ENGINES)}")
-    if num_threads is not None and num_threads < 1:
-        raise ValueError(f"num_threads: expected at least 1 or None, got {num_threads}")
+    if num_threads is not None and not 1 <= num_threads <= MAX_THREADS:
+        raise ValueError(f"num_threads: expected 1 to {MAX_THREADS} or None, got {num_threads}")
     engine: Engine = importlib.import_module(f".{_ENGINES[name][0]}", __package__).start(num_threads)
     return engine
 

@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from PIL import Image
 
@@ -61,8 +61,15 @@ def pairs(source: Path, target: Path, suffixes: Sequence[str], new_suffix: str) 
     found = sorted(path for path in source.iterdir() if path.suffix.lower() in suffixes and path.is_file())
     if not found:
         raise ImageError(f"{source}: no file with one of the suffixes {' '.join(suffixes)}")
-    stems = [path.stem for path in found]
-    return [(p, target / ((p.name if stems.count(p.stem) > 1 else p.stem) + new_suffix)) for p in found]
+    stems = [path.stem.casefold() for path in found]
+    names = [(p.name if stems.count(p.stem.casefold()) > 1 else p.stem) + new_suffix for p in found]
+    for i, name in enumerate(names):
+        twin = [other.casefold() for other in names[:i]].count(name.casefold())
+        if twin:
+            raise ImageError(
+                f"{found[i]}: another file of the folder would be written to {name} too; rename one of them"
+            )
+    return [(p, target / name) for p, name in zip(found, names, strict=True)]
 
 
 def image_suffixes() -> list[str]:
@@ -80,7 +87,9 @@ def save_image(image: Image.Image, path: Path) -> None:
     if kind not in Image.SAVE:
         raise ImageError(f"{path}: Pillow writes no format of this suffix; use .png")
     profile = image.info.get("icc_profile")
-    options = {} if profile is None else {"icc_profile": profile}
+    options: dict[str, Any] = {} if profile is None else {"icc_profile": profile}
+    if kind == "WEBP":
+        options["lossless"] = True  # what was decoded is what is kept, wherever the format can
     try:
         with replacing(path) as file:
             image.save(file, kind, **options)

@@ -4,6 +4,7 @@ What a newcomer gets wrong: both grow with quality, but only nearly; bisection f
 whose neighbour does not, which is all that can be promised.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -46,6 +47,9 @@ def encode_at(
     """
     if sum(choice is not None for choice in (quality, target_bpp, target_psnr_db)) != 1:
         raise ValueError("encode_at: expected exactly one of quality, target_bpp and target_psnr_db")
+    for name, target in (("target_bpp", target_bpp), ("target_psnr_db", target_psnr_db)):
+        if target is not None and not (target > 0 and math.isfinite(target)):
+            raise ValueError(f"{name}: expected a positive number, got {target}")
     picture = from_any(image, codec.max_pixels)
 
     def attempt(at: int) -> Encoded:

@@ -6,6 +6,7 @@ seed and the step's number, so a resumed run is the run that was never stopped, 
 
 import argparse
 import json
+import math
 import signal
 import sys
 import time
@@ -197,6 +198,7 @@ def train(args: argparse.Namespace) -> int:
     run = fabric.setup_module(model)
     run.train()
     stop, progress = StopRequest(), Progress(folder, settings.steps, args.log_every, fabric.global_rank == 0)
+    shown = asdict(settings) | {"data": Path(settings.data).name}  # a checkpoint carries no path of this machine
     started, seconds_before = time.monotonic(), record.get("seconds", 0)
     seed = settings.seed + (fabric.global_rank << 20)
     while trainer.step < settings.steps and not _agreed(stop, fabric):
@@ -207,14 +209,21 @@ def train(args: argparse.Namespace) -> int:
             "seconds": seconds_before + round(time.monotonic() - started),
         }
         if fabric.global_rank == 0 and trainer.step % args.save_every == 0:
-            trainer.save(folder, record | {"settings": asdict(settings)})
+            trainer.save(folder, record | {"settings": shown})
         if valid is not None and fabric.global_rank == 0 and trainer.step % args.valid_every == 0:
             progress.validation(trainer.step, evaluate_levels(trainer.averaged(), valid.to(fabric.device)))
     if fabric.global_rank == 0:
-        trainer.save(folder, record | {"settings": asdict(settings)})
+        trainer.save(folder, record | {"settings": shown})
     progress.close()
+    print(_last_words(trainer.step, settings.steps, folder), file=sys.stderr)
     print(json.dumps({"checkpoint": str(folder / "checkpoint.safetensors"), "step": trainer.step}))
     return 0
+
+
+def _last_words(step: int, num_steps: int, folder: Path) -> str:
+    if step < num_steps:
+        return f"stopped after step {step} of {num_steps}; the same command, or --output {folder} alone, goes on"
+    return f"step {step} of {num_steps} done; a larger --steps goes on"
 
 
 def _agreed(stop: StopRequest, fabric: Any) -> bool:
@@ -285,6 +294,20 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     if args.crop_size is not None and (args.crop_size < 64 or args.crop_size % 64):
         parser().error(f"--crop-size: expected a multiple of 64, got {args.crop_size}")
+    for name in (
+        "steps",
+        "batch_size",
+        "lr",
+        "adam_lr",
+        "devices",
+        "log_every",
+        "save_every",
+        "valid_every",
+        "num_valid",
+    ):
+        value = getattr(args, name)
+        if value is not None and not (value > 0 and math.isfinite(value)):
+            parser().error(f"--{name.replace('_', '-')}: expected a positive number, got {value}")
     if args.metric == "ms-ssim" and args.crop_size is not None and args.crop_size < MS_SSIM_CROP:
         parser().error(f"--metric ms-ssim: expected --crop-size of at least {MS_SSIM_CROP}, got {args.crop_size}")
     if args.threads:

@@ -89,3 +89,17 @@ def test_behind_a_link_the_file_is_replaced(tmp_path: Path) -> None:
 def test_a_folder_is_no_place_for_a_file(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="this is a folder"), replacing(tmp_path):
         raise AssertionError("never reached")
+
+
+def test_files_of_one_folder_never_share_an_output(tmp_path: Path) -> None:
+    for name in ("A.PNG", "A.jpg", "A.jpg.png"):
+        (tmp_path / name).write_bytes(b"")
+    with pytest.raises(ImageError, match="rename one of them"):
+        pairs(tmp_path, tmp_path / "out", [".png", ".jpg"], ".bsc")
+
+
+def test_webp_is_written_lossless(tmp_path: Path) -> None:
+    image = Image.effect_noise((40, 30), 80).convert("RGB")
+    save_image(image, tmp_path / "noise.webp")
+    with Image.open(tmp_path / "noise.webp") as back:
+        assert back.convert("RGB").tobytes() == image.tobytes()

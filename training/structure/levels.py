@@ -15,6 +15,7 @@ from ..nodes import Architecture
 
 TABLE_FORMAT = "basic-level-table"
 TABLE_VERSION = 1
+MAX_LEVELS = 64
 NUM_GROUPS = (1, 1, 2, 2, 3, 4, 6, 8)  # of eight levels; other counts take the nearest
 
 
@@ -28,8 +29,8 @@ class LevelEntry:
 
 def default_levels(arch: Architecture, num_levels: int) -> list[LevelEntry]:
     """`num_levels` levels from lightest to full; one alone is the full model."""
-    if num_levels < 1:
-        raise ValueError(f"number of levels: expected at least 1, got {num_levels}")
+    if not 1 <= num_levels <= MAX_LEVELS:
+        raise ValueError(f"number of levels: expected 1 to {MAX_LEVELS}, got {num_levels}")
     low = total_macs(arch, arch.lightest(), default_plan(1))
     high = total_macs(arch, arch.full(), default_plan(8))
     entries = []
@@ -84,6 +85,8 @@ def load_table(path: str | Path, arch: Architecture) -> list[LevelEntry]:
         entries = [LevelEntry(dict(e["widths"]), make_plan(e["plan"])) for e in table["levels"]]
     except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"level table {path}: {error!r}; see docs/levels.md, or leave --table out") from error
+    if not 1 <= len(entries) <= MAX_LEVELS:
+        raise ValueError(f"level table {path}: expected 1 to {MAX_LEVELS} levels, found {len(entries)}")
     for entry in entries:
         arch.check(entry.widths)
     return entries

@@ -91,7 +91,7 @@ def code_photos(bundle: Path, images: Path, folder: Path) -> Table:
 
 def summary(report: Report) -> Table:
     """One line per level: what it costs (kMAC/pixel of decoding), and what it gives at one quality."""
-    columns = ("level", "groups", "kMAC/px", "encode ms", "decode ms", "bpp", "PSNR dB", "MS-SSIM")
+    columns = ("level", "groups", "decode kMAC/px", "encode ms", "decode ms", "bpp", "PSNR dB", "MS-SSIM")
     facts = report.circumstances
     title = f"one thread of {facts['cpu_model']}, {facts['images']['timed_sizes'][0]}, quality {SHOWN_QUALITY}"
     table = Table(*columns, title=title)

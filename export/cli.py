@@ -202,7 +202,7 @@ def _chosen(text: str | None, count: int) -> list[int]:
 def main(argv: list[str] | None = None) -> int:
     """Entry point of `basic-export`: 0 done, 2 bad input or a part that does not equal the model."""
     args = parser().parse_args(argv)
-    console = Console(stderr=True)
+    console = Console(stderr=True, width=None if sys.stderr.isatty() else 140)
     try:
         checkpoint = load_checkpoint(args.checkpoint)
         arch = checkpoint.model.arch

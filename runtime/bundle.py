@@ -93,6 +93,12 @@ class Bundle:
             raise BundleError(
                 f"{path}: expected a bundle (a folder or one zip), found nothing; make one with basic-export"
             )
+        if path.is_file() and not zipfile.is_zipfile(path):
+            raise BundleError(
+                f"{path}: expected a bundle (a folder or one zip), this file is none; make one with basic-export"
+            )
+        if path.is_dir() and not (path / MANIFEST).is_file():
+            raise BundleError(f"{path}: expected a bundle, this folder has no {MANIFEST}; make one with basic-export")
         try:
             manifest = json.loads(_read(path, MANIFEST, MAX_MANIFEST_BYTES))
         except ValueError as error:

@@ -254,7 +254,7 @@ def _feed(session: Any) -> dict[str, NDArray[np.float32]]:
 
 
 def measure(args: argparse.Namespace) -> list[ExactRow]:
-    """All rows; progress on stderr."""
+    """Rows of the levels asked for, each written to --json as soon as it is there; progress on stderr."""
     model = load_checkpoint(args.checkpoint).model
     entries = default_levels(model.arch, 8)
     calibration, images = load_images(args.calibration), load_images(args.images, args.num_images)
@@ -269,6 +269,10 @@ def measure(args: argparse.Namespace) -> list[ExactRow]:
         pixels = pixel_differences(model, entry, layers, images[:4])
         rows.append(ExactRow(level, len(inputs), wrong, ratios, *times, *pixels))
         print(f"level {level}: {rows[-1]}", file=sys.stderr, flush=True)
+        if args.json:
+            args.json.write_text(
+                json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=1) + "\n"
+            )
     return rows
 
 
@@ -285,8 +289,6 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("--json", type=Path, help="write the rows and the machine there")
     args = p.parse_args(argv)
     rows = measure(args)
-    if args.json:
-        args.json.write_text(json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=1) + "\n")
     return int(any(count for row in rows for count in row.mismatches.values()))
 
 

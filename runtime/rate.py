@@ -47,9 +47,10 @@ def encode_at(
     """
     if sum(choice is not None for choice in (quality, target_bpp, target_psnr_db)) != 1:
         raise ValueError("encode_at: expected exactly one of quality, target_bpp and target_psnr_db")
-    for name, target in (("target_bpp", target_bpp), ("target_psnr_db", target_psnr_db)):
-        if target is not None and not (target > 0 and math.isfinite(target)):
-            raise ValueError(f"{name}: expected a positive number, got {target}")
+    if target_bpp is not None and not (target_bpp > 0 and math.isfinite(target_bpp)):
+        raise ValueError(f"target_bpp: expected a positive number, got {target_bpp}")
+    if target_psnr_db is not None and not (target_psnr_db >= 0 and math.isfinite(target_psnr_db)):
+        raise ValueError(f"target_psnr_db: expected a number of at least 0, got {target_psnr_db}")
     picture = from_any(image, codec.max_pixels)
 
     def attempt(at: int) -> Encoded:

@@ -42,3 +42,15 @@ def test_one_target_at_a_time() -> None:
         rate.encode_at(fake_codec(), IMAGE)
     with pytest.raises(ValueError, match="exactly one"):
         rate.encode_at(fake_codec(), IMAGE, quality=1, target_bpp=1)
+
+
+@pytest.mark.parametrize("target", [{"target_bpp": 0}, {"target_bpp": -1}, {"target_bpp": float("nan")}])
+def test_a_rate_that_none_can_have_is_refused(target: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="target_bpp: expected a positive number"):
+        rate.encode_at(fake_codec(), IMAGE, **target)
+
+
+@pytest.mark.parametrize("target", [-1, float("nan"), float("inf")])
+def test_a_psnr_that_none_can_have_is_refused(target: float) -> None:
+    with pytest.raises(ValueError, match="target_psnr_db: expected a number of at least 0"):
+        rate.encode_at(fake_codec(), IMAGE, target_psnr_db=target)

@@ -29,7 +29,7 @@ from ..export.integer import quantise
 from ..export.slim import Cutter
 from ..export.verify import exactness_cost, load_images, reference
 from ..runtime.engine_oracle import CLAMPS, Layer, Layers, run_head, run_hyper, run_update, state_out
-from ..runtime.groups import Plan, group_channels
+from ..runtime.groups import Plan, group_channels, pack
 from ..training.checkpoint import SHIPPED, load_checkpoint
 from ..training.model import Model
 from ..training.structure.levels import LevelEntry, default_levels
@@ -81,11 +81,7 @@ def make_inputs(
             z, y = real[i // 3 % len(real)]
             top, left = (int(rng.integers(n - SIZE + 1)) for n in z.shape[2:])
             cut = y[:, :, 4 * top : 4 * (top + SIZE), 4 * left : 4 * (left + SIZE)]
-            b, m, h, w = cut.shape
-            packed = (
-                cut.reshape(b, m, h // 2, 2, w // 2, 2).transpose(0, 3, 5, 1, 2, 4).reshape(b, 4 * m, h // 2, w // 2)
-            )
-            yield z[:, :, top : top + SIZE, left : left + SIZE], packed
+            yield z[:, :, top : top + SIZE, left : left + SIZE], pack(cut)
         elif i % 3 == 1:
             yield rng.integers(-60, 61, z_shape), np.rint(rng.laplace(0, 60, y_shape)).astype(np.int64)
         else:
@@ -133,7 +129,7 @@ def by_torch(layers: Layers, plan: Plan, z_hat: Ints, latents: Ints) -> Outputs:
         if g:
             channels = group_channels(plan[g - 1], latents.shape[1] // 4)
             y = torch.from_numpy(latents[:, channels] / 8).float()
-            read = _rows(layers["context.read"], channels)
+            read = layers["context.read"].rows(channels)
             h = _floored(_conv((y + 0.5).floor().clamp(-127, 127), read, True), read, "context.read")
             bias = write.bias[list(plan[g - 1])].sum(0, dtype=np.int32)
             state = state + _conv(h, Layer(write.weight[:, channels], bias, write.shift))
@@ -144,14 +140,10 @@ def by_torch(layers: Layers, plan: Plan, z_hat: Ints, latents: Ints) -> Outputs:
         channels = group_channels(plan[g], latents.shape[1] // 4)
         outputs = {}
         for name, output, dtype in (("mean", "means", np.int16), ("scale", "indexes", np.uint8)):
-            layer = _rows(layers[f"context.{name}"], channels)
+            layer = layers[f"context.{name}"].rows(channels)
             outputs[output] = _floored(_conv(h, layer), layer, f"context.{name}").numpy().astype(dtype)
         found.append(outputs)
     return found
-
-
-def _rows(layer: Layer, channels: NDArray[np.intp]) -> Layer:
-    return Layer(layer.weight[channels], layer.bias[channels], layer.shift[channels])
 
 
 def _conv(x: Tensor, layer: Layer, depthwise: bool = False) -> Tensor:

@@ -7,7 +7,6 @@ contexts come from the integer layers alone (what entropy.npz holds), never from
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import TensorProto
 
 from ..runtime.engine_oracle import CLAMPS, LATENT_CLAMP, Layer, Layers
@@ -145,7 +144,7 @@ def context_graph(layers: Layers, plan: Plan, group: int) -> Graph:
         y_hat = g.input("y_hat", ["batch", len(channels), *space])
         whole = g.add("Floor", [g.add("Add", [y_hat, g.constant(np.array(0.5, np.float32))])])
         h = g.clip(whole, -LATENT_CLAMP, LATENT_CLAMP)
-        h = _integer(g, h, "context.read", _rows(layers["context.read"], channels), depthwise=True)
+        h = _integer(g, h, "context.read", layers["context.read"].rows(channels), depthwise=True)
         bias = write.bias[list(plan[group - 1])].sum(0, dtype=np.int64).astype(np.float64)
         h = g.integer_conv(h, "context.write", write.weight[:, channels, None, None], bias, write.shift)
         state = g.add("Add", [state, h])
@@ -155,12 +154,8 @@ def context_graph(layers: Layers, plan: Plan, group: int) -> Graph:
     h = _integer(g, h, "context.second", layers["context.second"])
     channels = group_channels(plan[group], num_packed // NUM_PHASES)
     for layer, name, dtype in (("mean", "means", TensorProto.INT16), ("scale", "indexes", TensorProto.UINT8)):
-        value = _integer(g, h, f"context.{layer}", _rows(layers[f"context.{layer}"], channels))
+        value = _integer(g, h, f"context.{layer}", layers[f"context.{layer}"].rows(channels))
         g.output(g.add("Cast", [value], to=dtype), name, ["batch", len(channels), *space], dtype)
     if 0 < group < len(plan) - 1:
         g.output(state, "state_out", ["batch", num_state, *space])
     return g
-
-
-def _rows(layer: Layer, channels: NDArray[np.intp]) -> Layer:
-    return Layer(layer.weight[channels], layer.bias[channels], layer.shift[channels])

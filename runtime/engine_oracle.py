@@ -60,6 +60,10 @@ class Layer:
     bias: NDArray[np.int32]
     shift: NDArray[np.uint8]
 
+    def rows(self, channels: NDArray[np.intp]) -> "Layer":
+        """The layer with the given output channels only, in their order."""
+        return Layer(self.weight[channels], self.bias[channels], self.shift[channels])
+
 
 Layers = Mapping[str, Layer]
 
@@ -103,7 +107,7 @@ def run_update(layers: Layers, plan: Plan, group: int, state: Ints, y_hat_eighth
     read, write = layers["context.read"], layers["context.write"]
     channels = group_channels(plan[group], len(read.weight) // 4)
     y = np.clip((y_hat_eighths + 4) >> 3, -LATENT_CLAMP, LATENT_CLAMP)
-    chosen = Layer(read.weight[channels], read.bias[channels], read.shift[channels])
+    chosen = read.rows(channels)
     h = _requantise(_depthwise(y, chosen), chosen, CLAMPS["context.read"])
     bias = write.bias[list(plan[group])].sum(0, dtype=np.int32)
     return state + _pointwise(h, Layer(write.weight[:, channels], bias, write.shift))
@@ -119,8 +123,7 @@ def run_head(layers: Layers, plan: Plan, group: int, state: Ints) -> tuple[NDArr
     channels = group_channels(plan[group], len(layers["context.mean"].weight) // 4)
     found = []
     for name in ("context.mean", "context.scale"):
-        layer = layers[name]
-        chosen = Layer(layer.weight[channels], layer.bias[channels], layer.shift[channels])
+        chosen = layers[name].rows(channels)
         found.append(_requantise(_pointwise(h, chosen), chosen, CLAMPS[name]))
     return found[0].astype(np.int16), found[1].astype(np.uint8)
 

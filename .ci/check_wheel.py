@@ -1,4 +1,4 @@
-"""Check that a wheel holds the extension, the stubs, the package data and the four commands.
+"""Check that a wheel holds the extension, the stubs, the package data and every command.
 
 usage: check_wheel.py WHEEL
 """
@@ -7,7 +7,7 @@ import sys
 import zipfile
 from pathlib import Path
 
-COMMANDS = ("basic", "basic-train", "basic-export", "basic-bench")
+COMMANDS = ("basic", "basic-train", "basic-search", "basic-export", "basic-bench")
 
 
 def missing_from(wheel: Path) -> list[str]:

@@ -8,7 +8,11 @@ import pytest
 
 @pytest.mark.parametrize(
     ("command", "module", "missing"),
-    [("basic-train", "basic.training.entry", "torch"), ("basic-export", "basic.export.entry", "onnx")],
+    [
+        ("basic-train", "basic.training.entry", "torch"),
+        ("basic-search", "basic.training.structure.entry", "torch"),
+        ("basic-export", "basic.export.entry", "onnx"),
+    ],
 )
 def test_a_missing_extra_is_named_with_its_cure(command: str, module: str, missing: str) -> None:
     code = f"import sys; sys.modules[{missing!r}] = None; from {module} import main; sys.exit(main(['--help']))"

@@ -5,6 +5,7 @@ full model with eight, along the straight line between the two width tables.
 """
 
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,15 @@ def default_levels(arch: Architecture, num_levels: int) -> list[LevelEntry]:
         plan = default_plan(NUM_GROUPS[round(position * (len(NUM_GROUPS) - 1))])
         entries.append(LevelEntry(_widths_for(arch, plan, low * (high / low) ** position), plan))
     return entries
+
+
+def uniform_level(arch: Architecture, target: float) -> LevelEntry:
+    """One level of the default kind for any number of multiplications per pixel; groups as its place on the scale."""
+    low = total_macs(arch, arch.lightest(), default_plan(1))
+    high = total_macs(arch, arch.full(), default_plan(8))
+    position = min(1.0, max(0.0, math.log(target / low) / math.log(high / low)))
+    plan = default_plan(NUM_GROUPS[round(position * (len(NUM_GROUPS) - 1))])
+    return LevelEntry(_widths_for(arch, plan, target), plan)
 
 
 def _widths_for(arch: Architecture, plan: Plan, target: float) -> dict[str, int]:

@@ -1,0 +1,86 @@
+"""Results of searches as files: group plans by count, paths, and level tables that say how they were found."""
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from ...runtime.groups import Plan, make_plan
+from ..nodes import Architecture
+from .search import Visited
+from .space import PLAN, Space
+
+PLANS_FORMAT, PATH_FORMAT, FORMAT_VERSION = "basic-group-plans", "basic-search-path", 1
+
+
+def write_json(path: Path, content: Mapping[str, Any]) -> None:
+    """Write atomically: whoever opens `path` finds the old file or the new one, whole."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_text(json.dumps(content) + "\n")
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def save_plans(path: Path, arch: Architecture, plans: Mapping[int, Plan], notes: Mapping[str, Any]) -> None:
+    """Plans by group count."""
+    listed = {str(count): [list(group) for group in plan] for count, plan in plans.items()}
+    head = {"format": PLANS_FORMAT, "format_version": FORMAT_VERSION, "architecture": arch.name}
+    write_json(path, head | {"plans": listed, "notes": notes})
+
+
+def load_plans(path: str | Path, arch: Architecture) -> dict[int, Plan]:
+    """Plans by group count, checked. Raises ValueError naming what is wrong."""
+    content = _load(path, PLANS_FORMAT, arch)
+    try:
+        plans = {int(count): make_plan(groups) for count, groups in content["plans"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"group plans {path}: {error!r}; make them with basic-search plans") from error
+    if not plans or any(len(plan) != count for count, plan in plans.items()):
+        raise ValueError(f"group plans {path}: expected plans listed by their number of groups, found {sorted(plans)}")
+    return plans
+
+
+def save_path(path: Path, space: Space, visited: Sequence[Visited], notes: Mapping[str, Any]) -> None:
+    """Every structure of a path, and the plans that its group counts stand for."""
+    head = {"format": PATH_FORMAT, "format_version": FORMAT_VERSION, "architecture": space.arch.name}
+    plans = {str(count): [list(group) for group in plan] for count, plan in space.plans.items()}
+    names = [node.name for node in space.arch.nodes] + [PLAN]
+    rows = [asdict(found) | {"choice": [found.choice[name] for name in names]} for found in visited]
+    write_json(path, head | {"names": names, "plans": plans, "path": rows, "notes": notes})
+
+
+def load_path(path: str | Path, arch: Architecture) -> tuple[list[dict[str, int]], dict[int, Plan]]:
+    """The choices of a path, dearest first, and its plans. Raises ValueError naming what is wrong."""
+    content = _load(path, PATH_FORMAT, arch)
+    try:
+        plans = {int(count): make_plan(groups) for count, groups in content["plans"].items()}
+        choices = [dict(zip(content["names"], row["choice"], strict=True)) for row in content["path"]]
+        for choice in choices:
+            arch.check({name: width for name, width in choice.items() if name != PLAN})
+            plans[choice[PLAN]]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise ValueError(f"search path {path}: {error!r}; make it with basic-search levels --path") from error
+    return choices, plans
+
+
+def read_json(path: str | Path, kind: str, version: int) -> Any:
+    """The content of a file that says it is a `kind`. Raises ValueError on anything else."""
+    try:
+        content = json.loads(Path(path).read_text())
+        found = (content["format"], content["format_version"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: expected a {kind} file, found {error!r}") from error
+    if found != (kind, version):
+        raise ValueError(f"{path}: expected {kind} version {version}, found {found[0]} version {found[1]}")
+    return content
+
+
+def _load(path: str | Path, kind: str, arch: Architecture) -> Any:
+    content = read_json(path, kind, FORMAT_VERSION)
+    if content.get("architecture") != arch.name:
+        raise ValueError(f"{path}: expected {kind} of {arch.name}, found {content.get('architecture')}")
+    return content

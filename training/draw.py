@@ -3,8 +3,10 @@
 Analysis, entropy and synthesis are drawn independently of each other, so that a file coded by one level's encoder
 decodes with any level's synthesis. Per part: the full model, the lightest, a point of the default line between them,
 or every node on its own. Plans: a hand-made one, or a random ordered partition of the 32 nodes (any-order training).
+Fine-tuning for a level table draws the table's levels alone, still independently for the three parts.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -22,6 +24,7 @@ from ..runtime.groups import (
 )
 from .model import NUM_QUALITIES
 from .nodes import Architecture
+from .structure.levels import LevelEntry
 
 PARTS = ("analysis", "entropy", "synthesis")
 
@@ -54,9 +57,25 @@ def draw(arch: Architecture, mix: Mix, seed: int, step: int, batch_size: int) ->
     widths: dict[str, int] = {}
     for part in PARTS:
         widths |= _draw_part(arch, part, mix, rng)
-    # Stratified: the batch covers the range of rates evenly at every step.
+    quality = _draw_quality(batch_size, rng)
+    return Draw(widths, _draw_plan(mix, rng), quality)
+
+
+def draw_level(arch: Architecture, levels: Sequence[LevelEntry], seed: int, step: int, batch_size: int) -> Draw:
+    """The configuration of one step of fine-tuning for a level table: a level of it for each part, drawn apart.
+
+    The plan is that of the level whose entropy widths are drawn; a pure function of (seed, step).
+    """
+    rng = np.random.default_rng((seed, step, 2))
+    chosen = {part: levels[int(rng.integers(len(levels)))] for part in PARTS}
+    widths = {node.name: chosen[node.part].widths[node.name] for node in arch.nodes}
+    return Draw(widths, chosen["entropy"].plan, _draw_quality(batch_size, rng))
+
+
+def _draw_quality(batch_size: int, rng: np.random.Generator) -> Tensor:
+    """Stratified: the batch covers the range of rates evenly at every step."""
     quality = (rng.permutation(batch_size) + rng.random(batch_size)) / batch_size * (NUM_QUALITIES - 1)
-    return Draw(widths, _draw_plan(mix, rng), torch.from_numpy(quality).float())
+    return torch.from_numpy(quality).float()
 
 
 def _draw_part(arch: Architecture, part: str, mix: Mix, rng: np.random.Generator) -> dict[str, int]:

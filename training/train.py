@@ -21,13 +21,14 @@ from torch import Tensor, nn
 
 from .checkpoint import FORMAT_VERSION, load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from .data import Photographs
-from .draw import Mix, draw
+from .draw import Mix, draw, draw_level
 from .exact import fine_tune_entropy, rounded_weights
 from .loss import bits_per_pixel, mean_squared_error, rate_distortion_loss, warmup_stable_decay
 from .metrics import evaluate_levels, psnr_db
 from .model import Model
 from .optimizer import MuonAdam
 from .report import Progress
+from .structure.levels import load_table
 
 EMA_DECAY = 0.998
 CLIP_NORM = 1.0
@@ -49,6 +50,7 @@ class Settings:
     adam_lr: float = 4e-4
     metric: str = "mse"
     exact: bool = False  # fine-tune the entropy part for its integer networks
+    table: str | None = None  # fine-tune for this level table: draw its levels alone
     seed: int = 0
 
 
@@ -60,13 +62,17 @@ class Trainer:
         self.model = model
         self.average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         self.optimizer = MuonAdam(model.named_parameters(), settings.lr, settings.adam_lr)
+        self.levels = load_table(settings.table, model.arch) if settings.table else []
         self.step = 0
 
     def train_step(self, run: nn.Module, x: Tensor, fabric: Any) -> dict[str, float]:
         """One update on crops x (B, 3, S, S); `run` is the model as Fabric wrapped it. Returns the step's numbers."""
         s = self.settings
-        mix = Mix.warm() if self.step < s.full_steps else Mix()
-        drawn = draw(self.model.arch, mix, s.seed, self.step, len(x))
+        if self.levels and self.step >= s.full_steps:
+            drawn = draw_level(self.model.arch, self.levels, s.seed, self.step, len(x))
+        else:
+            mix = Mix.warm() if self.step < s.full_steps else Mix()
+            drawn = draw(self.model.arch, mix, s.seed, self.step, len(x))
         quality = drawn.quality.to(x.device)
         torch.manual_seed(((s.seed + (fabric.global_rank << 10)) << 32) + self.step)
         self.optimizer.zero_grad()
@@ -198,7 +204,8 @@ def train(args: argparse.Namespace) -> int:
     run = fabric.setup_module(model)
     run.train()
     stop, progress = StopRequest(), Progress(folder, settings.steps, args.log_every, fabric.global_rank == 0)
-    shown = asdict(settings) | {"data": Path(settings.data).name}  # a checkpoint carries no path of this machine
+    # A checkpoint carries no path of this machine.
+    shown = asdict(settings) | {"data": Path(settings.data).name, "table": settings.table and Path(settings.table).name}
     started, seconds_before = time.monotonic(), record.get("seconds", 0)
     seed = settings.seed + (fabric.global_rank << 20)
     while trainer.step < settings.steps and not _agreed(stop, fabric):
@@ -237,7 +244,9 @@ def _settings(args: argparse.Namespace, state: Path) -> Settings:
     if state.exists():
         saved = load_tensors(state, "basic-training-state")[1]["settings"]
         fixed = sorted(
-            name for name in ("data", "seed", "metric", "exact") if given.get(name, saved.get(name)) != saved.get(name)
+            name
+            for name in ("data", "seed", "metric", "exact", "table")
+            if given.get(name, saved.get(name)) != saved.get(name)
         )
         if fixed:
             raise ValueError(
@@ -277,6 +286,7 @@ def parser() -> argparse.ArgumentParser:
         const=True,
         help="fine-tune the entropy part alone, rounded as the integer networks of a bundle are (use with --init)",
     )
+    p.add_argument("--table", help="level table (JSON): draw its levels alone, for fine-tuning (use with --init)")
     p.add_argument("--seed", type=int, help="default 0")
     p.add_argument("--devices", type=int, default=1)
     p.add_argument("--precision", default="bf16-mixed", choices=["32-true", "bf16-mixed"])

@@ -17,9 +17,12 @@ from safetensors.torch import load_file
 from basic.training import train as train_module
 from basic.training.checkpoint import load_checkpoint, save_checkpoint
 from basic.training.data import Photographs
+from basic.training.draw import PARTS, draw_level
 from basic.training.loss import warmup_stable_decay
 from basic.training.model import Model
+from basic.training.nodes import Architecture
 from basic.training.optimizer import orthogonalize
+from basic.training.structure.levels import default_levels, save_table
 
 SMALL = ["--batch-size", "2", "--crop-size", "64", "--threads", "1", "--log-every", "1", "--precision", "32-true"]
 
@@ -150,3 +153,36 @@ def test_bad_arguments_exit_with_2() -> None:
         train_module.main(["--crop-size", "100"])
     assert stopped.value.code == 2
     assert train_module.main(["--output", f"/nonexistent/{os.getpid()}/{time.time_ns()}"]) == 2
+
+
+def test_a_table_is_all_that_is_drawn_and_its_parts_mix() -> None:
+    arch = Architecture()
+    levels = default_levels(arch, 3)
+    seen = set()
+    for step in range(60):
+        drawn = draw_level(arch, levels, 0, step, 2)
+        chosen = []
+        for part in PARTS:
+            names = [node.name for node in arch.nodes if node.part == part]
+            fitting = [i for i, e in enumerate(levels) if all(drawn.widths[n] == e.widths[n] for n in names)]
+            assert len(fitting) == 1
+            chosen += fitting
+        assert drawn.plan == levels[chosen[1]].plan
+        seen.add(tuple(chosen))
+    assert len(seen) > 15
+
+
+def test_fine_tuning_for_a_table_resumes_and_refuses_another(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    arch = Architecture()
+    for name in ("a", "b"):
+        save_table(tmp_path / f"{name}.json", arch, default_levels(arch, 2), {})
+    output, table = tmp_path / "run", str(tmp_path / "a.json")
+    assert run(photographs, output, "--steps", "1", "--table", table) == 0
+    assert load_checkpoint(output / "checkpoint.safetensors").training["settings"]["table"] == "a.json"
+    assert run(photographs, output, "--steps", "2") == 0
+    assert run(photographs, output, "--steps", "3", "--table", str(tmp_path / "b.json")) == 2
+    assert "another table" in capsys.readouterr().err
+    assert run(photographs, tmp_path / "other", "--steps", "1", "--table", str(tmp_path / "none.json")) == 2
+    assert "none.json" in capsys.readouterr().err

@@ -20,19 +20,22 @@ from . import alpha, bitstream
 from .bitstream import DEFAULT_MAX_PIXELS, MAX_QUALITY, MAX_TILE_SIZE, Header, Stream
 from .bundle import Bundle
 from .conformance import require_exact
-from .engine import DEFAULT_ENGINE, Engine, Session, open_engine
+from .engine import DEFAULT_ENGINE, Engine, Session, open_engine, traits_of
 from .entropy import EntropyPath, Floats
 from .errors import BitstreamError, EngineError
 from .image import ImageLike, Picture, from_any, to_pillow
+from .overlap import Overlap, divided
 from .profile import Profile
 from .tiles import UNIT, Box, batches, num_tiles, padded, tiles
-from .transforms import DEFAULT_WINDOW_SIZE, LATENT, Transform, analyse, synthesise
+from .transforms import LATENT, Transform, analyse, synthesise
 
 BytesLike = bytes | bytearray | memoryview
 DEFAULT_QUALITY = 32
 DEFAULT_TILE_SIZE = 1024
-ENTROPY_BATCH_PIXELS = 1 << 20
-"""Tiles of equal shape share the entropy networks up to so many pixels: one of the default size, many small ones."""
+MIN_OVERLAP_PIXELS = 1 << 18
+"""Less than this in all is not worth dividing a batch of tiles."""
+TileBatch = list[tuple[int, int, Box]]
+"""(number of the image, number of the tile, tile) of tiles of one shape."""
 
 
 class Codec:
@@ -50,15 +53,18 @@ class Codec:
         bundle: Bundle,
         engine: Engine,
         max_pixels: int = DEFAULT_MAX_PIXELS,
-        window_size: int = DEFAULT_WINDOW_SIZE,
+        window_size: int | None = None,
     ) -> None:
         """For a bundle and an engine that are open already; `Codec.open` opens both."""
+        self._traits = traits_of(engine)
+        window_size = self._traits.window_size if window_size is None else window_size
         if window_size < UNIT or window_size % UNIT:
             raise ValueError(f"window_size: expected a multiple of {UNIT}, got {window_size}")
         self.bundle = bundle
         self.max_pixels = max_pixels
         self.window_size = window_size
         self._engine: Engine | None = engine
+        self._overlap = Overlap(self._traits)
         self._opened: dict[tuple[int, str], Any] = {}
         self._lock = threading.RLock()
 
@@ -69,14 +75,15 @@ class Codec:
         engine: str = DEFAULT_ENGINE,
         num_threads: int | None = None,
         max_pixels: int = DEFAULT_MAX_PIXELS,
-        window_size: int = DEFAULT_WINDOW_SIZE,
+        window_size: int | None = None,
         verify: bool = False,
     ) -> Self:
         """Open a bundle (None: the one that comes with the package) on an engine.
 
         `num_threads`: what the engine may use; None leaves it to the engine. `max_pixels`: larger images and files that
         ask for more are refused before anything is allocated for them. `window_size`: the largest side in pixels that
-        analysis and synthesis see at once, margins apart; smaller takes less memory and more time, the result is equal.
+        analysis and synthesis see at once, margins apart; smaller takes less memory and more time, the result is equal;
+        None is the engine's choice (2048 on a CPU).
         `verify`: run the bundle's conformance vectors of every level first.
 
         Raises:
@@ -101,6 +108,7 @@ class Codec:
         with self._lock:
             engine, self._engine = self._engine, None
             self._opened.clear()
+        self._overlap.close()
         if engine is not None:
             engine.close()
 
@@ -209,28 +217,37 @@ class Codec:
         """The payloads of each picture's tiles; tiles of equal shape run through the entropy networks together."""
         sizes = [(picture.height, picture.width) for picture in pictures]
         found = [[b""] * num_tiles(*size, tile_size) for size in sizes]
-        for batch in _tile_batches(sizes, [tile_size] * len(sizes)):
+        path = self._path(level)
+
+        def code(batch: TileBatch) -> None:
             parts = [_cut(*latents[number], tile) for number, _, tile in batch]
-            for (number, place, _), payload in zip(batch, self._path(level).encode(parts, profile), strict=True):
+            for (number, place, _), payload in zip(batch, path.encode(parts, profile), strict=True):
                 found[number][place] = payload
+
+        self._overlap.run(code, self._batches(sizes, [tile_size] * len(sizes)), one_by_one=profile is not None)
         return found
 
     def _latents(self, streams: Sequence[Stream], level: int, profile: Profile | None) -> list[Floats]:
         """y_hat of whole images, float32 (M, padded H / 16, padded W / 16)."""
         sizes = [(stream.header.height, stream.header.width) for stream in streams]
         found: list[Floats | None] = [None] * len(streams)
-        for batch in _tile_batches(sizes, [stream.header.tile_size for stream in streams]):
+        for number, stream in enumerate(streams):
+            if len(stream.tiles) > 1:
+                height, width = (padded(side) // LATENT for side in sizes[number])
+                found[number] = np.empty((self.bundle.latent_channels, height, width), np.float32)
+
+        def decode(batch: TileBatch) -> None:
             payloads = [streams[number].tiles[place] for number, place, _ in batch]
             decoded = self._decode_tiles(payloads, [place for _, place, _ in batch], batch[0][2], level, profile)
             for (number, _, tile), part in zip(batch, decoded, strict=True):
-                if len(streams[number].tiles) == 1:
-                    found[number] = part
-                    continue
                 whole = found[number]
                 if whole is None:
-                    height, width = (padded(side) // LATENT for side in sizes[number])
-                    whole = found[number] = np.empty((len(part), height, width), np.float32)
-                whole[:, *tile.scaled(1, LATENT).slices] = part
+                    found[number] = part
+                else:
+                    whole[:, *tile.scaled(1, LATENT).slices] = part
+
+        tile_batches = self._batches(sizes, [stream.header.tile_size for stream in streams])
+        self._overlap.run(decode, tile_batches, one_by_one=profile is not None)
         return [whole for whole in found if whole is not None]
 
     def _decode_tiles(
@@ -247,6 +264,12 @@ class Codec:
                 self._decode_tiles([payload], [place], shape, level, profile)
             raise
 
+    def _batches(self, sizes: Sequence[tuple[int, int]], tile_sizes: Sequence[int]) -> list[TileBatch]:
+        """Tiles of equal shape together; in as many batches as are under way at once, where there are as many tiles."""
+        found = list(_tile_batches(sizes, tile_sizes, self._traits.entropy_batch_pixels))
+        is_small = sum(height * width for height, width in sizes) < MIN_OVERLAP_PIXELS
+        return found if is_small else divided(found, self._overlap.num_jobs)
+
     def _level(self, level: int | None) -> int:
         return max(self.bundle.levels) if level is None else self.bundle.level(level).level
 
@@ -262,13 +285,18 @@ class Codec:
         return header.level if header.level in found else found[0]
 
     def _transform(self, part: str, level: int, gain: Floats) -> Transform:
-        return Transform(self._session(level, part), gain, self.bundle.receptive_field[part], self.window_size)
+        margin = self.bundle.receptive_field[part]
+        traits = self._traits
+        return Transform(
+            self._session(level, part), gain, margin, self.window_size, traits.byte_images, traits.batch_pixels
+        )
 
     def _path(self, level: int) -> EntropyPath:
         def make() -> EntropyPath:
             plan, tables = self.bundle.level(level).plan, self.bundle.tables(level)
-            contexts = [self._session(level, f"context_g{group}") for group in range(len(plan))]
-            return EntropyPath(plan, tables, self.bundle.latent_channels, self._session(level, "hyper"), contexts)
+            names = ["hyper", *(f"context_g{group}" for group in range(len(plan)))]
+            hyper, *contexts = (self._overlap.session(self._session(level, name)) for name in names)
+            return EntropyPath(plan, tables, self.bundle.latent_channels, hyper, contexts)
 
         path: EntropyPath = self._once((level, "entropy"), make)
         return path
@@ -293,14 +321,14 @@ class Codec:
         return found
 
 
-def _tile_batches(sizes: Sequence[tuple[int, int]], tile_sizes: Sequence[int]) -> Iterator[list[tuple[int, int, Box]]]:
-    """(number of the image, number of the tile, tile) in batches of equal shape."""
+def _tile_batches(sizes: Sequence[tuple[int, int]], tile_sizes: Sequence[int], max_pixels: int) -> Iterator[TileBatch]:
+    """Batches of equal shape and at most so many pixels."""
     found = (
         (number, place, tile)
         for number, (size, tile_size) in enumerate(zip(sizes, tile_sizes, strict=True))
         for place, tile in enumerate(tiles(*size, tile_size))
     )
-    return batches((((each[2].height, each[2].width), each) for each in found), ENTROPY_BATCH_PIXELS)
+    return batches((((each[2].height, each[2].width), each) for each in found), max_pixels)
 
 
 def _cut(y: Floats, z: Floats, tile: Box) -> tuple[Floats, Floats]:

@@ -100,7 +100,9 @@ def doctor(path: Path | None) -> list[Row]:
         cure = f"they overwrite each other's files: pip uninstall {' '.join(packages)}, then install one"
         rows.append(_row("onnxruntime", False, f"{both} are installed; {cure}"))
     engines = available_engines()
-    rows += [_row(f"engine {engine.name}", engine.available, f"{engine.title}: {engine.detail}") for engine in engines]
+    for engine in engines:
+        ok = None if engine.optional and not engine.available else engine.available
+        rows.append(_row(f"engine {engine.name}", ok, f"{engine.title}: {engine.detail}"))
     try:
         bundle = Bundle.open(path)
         rows.append(_row("bundle", True, f"{bundle.path}: levels {', '.join(map(str, bundle.levels))}"))

@@ -1,14 +1,15 @@
 """Engines: what runs the networks of a bundle. Each has one file, imported only when it is asked for.
 
 What a newcomer gets wrong: arrays that `Session.run` gives belong to the caller, who may write into them; arrays that
-it takes are only read. All of them are C-contiguous.
+it takes are only read. All of them are C-contiguous. `state` and `state_out` need not be numpy arrays: on a GPU they
+stay there, and only another session of the same engine, or `numpy.asarray`, can read them.
 """
 
 import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
@@ -20,8 +21,11 @@ DEFAULT_ENGINE = "ort"
 MAX_THREADS = 1024
 _ENGINES = {
     "ort": ("engine_onnx", "onnxruntime on the CPU"),
+    "ort-cuda": ("engine_onnx_cuda", "onnxruntime on an NVIDIA GPU"),
+    "trt": ("engine_trt", "TensorRT on an NVIDIA GPU"),
     "oracle": ("engine_oracle", "integer networks in numpy, transforms by onnxruntime"),
 }
+_GPU_ENGINES = ("ort-cuda", "trt")
 
 
 class Session(Protocol):
@@ -34,6 +38,24 @@ class Session(Protocol):
             EngineError: the engine refused the inputs or failed.
         """
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """How an engine likes its work; engines without a `traits` get these.
+
+    byte_images: analysis takes x as uint8 0..255 and synthesis gives x_hat so. window_size: largest side in pixels of
+    what transforms see at once, margins apart: at the full level 2048 take a few hundred MB. batch_pixels: windows of
+    equal shape run through a transform together up to so many pixels; entropy_batch_pixels: likewise tiles through the
+    entropy networks. overlap: whether one batch of tiles is coded while the networks run on another: "none"; "turns",
+    where the engine wants one network at a time; "queue", where it orders them itself.
+    """
+
+    byte_images: bool = False
+    window_size: int = 2048
+    batch_pixels: int = 1 << 22
+    entropy_batch_pixels: int = 1 << 20
+    overlap: Literal["none", "turns", "queue"] = "none"
 
 
 class Engine(Protocol):
@@ -56,12 +78,16 @@ class Engine(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EngineStatus:
-    """Whether an engine works on this machine; `detail` says its versions, or why not and what to do."""
+    """Whether an engine works on this machine; `detail` says its versions, or why not and what to do.
+
+    `optional`: it needs hardware that many machines lack, so its absence is no fault.
+    """
 
     name: str
     title: str
     available: bool
     detail: str
+    optional: bool = False
 
 
 def open_engine(name: str = DEFAULT_ENGINE, num_threads: int | None = None) -> Engine:
@@ -78,6 +104,12 @@ def open_engine(name: str = DEFAULT_ENGINE, num_threads: int | None = None) -> E
     return engine
 
 
+def traits_of(engine: Engine) -> Traits:
+    """An engine's own traits, or the common ones."""
+    found: Traits = getattr(engine, "traits", Traits())
+    return found
+
+
 def available_engines() -> list[EngineStatus]:
     """The state of every engine that this release knows."""
     found = []
@@ -85,9 +117,9 @@ def available_engines() -> list[EngineStatus]:
         try:
             engine = open_engine(name)
         except EngineError as error:
-            found.append(EngineStatus(name, title, False, str(error)))
+            found.append(EngineStatus(name, title, False, str(error), name in _GPU_ENGINES))
         else:
-            found.append(EngineStatus(name, title, True, getattr(engine, "detail", "")))
+            found.append(EngineStatus(name, title, True, getattr(engine, "detail", ""), name in _GPU_ENGINES))
             engine.close()
     return found
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from .bundle import Bundle
-from .engine import Array
+from .engine import Array, Traits
 from .errors import EngineError
 
 _QUIET = 3  # errors only
@@ -23,6 +23,7 @@ class OnnxEngine:
     def __init__(self, ort: Any, num_threads: int | None) -> None:
         self._ort = ort
         self._options = _options(ort, num_threads)
+        self.traits = Traits(overlap="none" if num_threads == 1 else "turns")
 
     @property
     def detail(self) -> str:

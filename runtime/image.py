@@ -93,22 +93,27 @@ def to_pillow(picture: Picture) -> Image.Image:
     return image
 
 
-def fill(x: Floats, planes: Bytes, box: Box) -> None:
-    """Write the pixels of `box` into x (3, box.height, box.width) as 0..1, repeating the image's last row and column.
+def fill(x: Floats | Bytes, planes: Bytes, box: Box) -> None:
+    """Write the pixels of `box` into x (3, box.height, box.width), repeating the image's last row and column: as 0..1
+    where x is float32, as they are where it is uint8.
 
     `box` may reach beyond the image to the right and below, by less than its own size.
     """
     inside = box.clipped(*planes.shape[1:])
     height, width = inside.height, inside.width
-    _ans.to_floats(planes[:, *inside.slices], x[: len(planes), :height, :width])
+    if x.dtype == np.uint8:
+        x[: len(planes), :height, :width] = planes[:, *inside.slices]
+    else:
+        _ans.to_floats(planes[:, *inside.slices], x[: len(planes), :height, :width])
     x[: len(planes), :height, width:] = x[: len(planes), :height, width - 1 : width]
     x[: len(planes), height:] = x[: len(planes), height - 1 : height]
     if len(planes) == 1:
         x[1:] = x[0]
 
 
-def store(x_hat: Floats, planes: Bytes, box: Box) -> None:
-    """Round x_hat (3, h, w) in 0..1 to 8 bits, half up, into `box` of the planes, as far as the image reaches.
+def store(x_hat: Floats | Bytes, planes: Bytes, box: Box) -> None:
+    """Round x_hat (3, h, w) in 0..1 to 8 bits, half up, into `box` of the planes, as far as the image reaches; bytes
+    are taken as they are.
 
     A grey image gets the mean of the three. x_hat starts at the corner of `box`.
 
@@ -117,6 +122,10 @@ def store(x_hat: Floats, planes: Bytes, box: Box) -> None:
     """
     inside = box.clipped(*planes.shape[1:])
     source = x_hat[:, : inside.height, : inside.width]
+    if source.dtype == np.uint8:
+        grey = len(planes) == 1
+        planes[:, *inside.slices] = (source.sum(0, np.uint16, keepdims=True) + np.uint16(1)) // 3 if grey else source
+        return
     if len(planes) == 1:
         source = source.mean(0, keepdims=True)
     try:

@@ -20,23 +20,22 @@ Floats = NDArray[np.float32]
 
 LATENT = 16
 """Pixels to a latent."""
-DEFAULT_WINDOW_SIZE = 2048
-"""Largest inner side of a window in pixels: at the full level a window takes a few hundred MB."""
-BATCH_PIXELS = 1 << 22
-"""A batch grows until it has so many pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Transform:
     """One transform of one level, with the gain of a quality: `gain` goes in with every window, (1, M, 1, 1).
 
-    `margin`: how far its outputs can see, in pixels; `window_size`: the largest inner side of its windows.
+    `margin`: how far its outputs can see, in pixels; `window_size`: the largest inner side of its windows; `as_bytes`:
+    the session takes x as uint8; `batch_pixels`: a batch grows until it has so many.
     """
 
     session: Session
     gain: Floats
     margin: int
     window_size: int
+    as_bytes: bool = False
+    batch_pixels: int = 1 << 22
 
 
 def analyse(
@@ -47,9 +46,10 @@ def analyse(
     sizes = [(padded(picture.height), padded(picture.width)) for picture in pictures]
     ys: list[Floats | None] = [None] * len(pictures)
     zs: list[Floats | None] = [None] * len(pictures)
-    for batch in _batches(sizes, transform.window_size, margin):
+    for batch in _batches(sizes, transform, margin):
         outer = batch[0][1].outer
-        x = np.empty((len(batch), 3, outer.height, outer.width), np.float32)
+        kind = np.uint8 if transform.as_bytes else np.float32
+        x = np.empty((len(batch), 3, outer.height, outer.width), kind)
         for i, (number, window) in enumerate(batch):
             fill(x[i], pictures[number].planes, window.outer)
         with measure(profile, "analysis"):
@@ -66,7 +66,7 @@ def synthesise(
     """Decode each latent y_hat float32 (M, H/16, W/16) into its planes uint8 (1 or 3, height, width), rounded."""
     margin = -(-transform.margin // LATENT) * LATENT
     sizes = [(LATENT * latent.shape[1], LATENT * latent.shape[2]) for latent in latents]
-    for batch in _batches(sizes, transform.window_size, margin):
+    for batch in _batches(sizes, transform, margin):
         seen = [latents[number][:, *window.outer.scaled(1, LATENT).slices] for number, window in batch]
         y_hat = np.ascontiguousarray(seen[0][None]) if len(seen) == 1 else np.stack(seen)
         with measure(profile, "synthesis"):
@@ -75,10 +75,11 @@ def synthesise(
             store(x_hat[i][:, *window.inner.within(window.outer).slices], planes[number], window.inner)
 
 
-def _batches(sizes: Sequence[tuple[int, int]], size: int, margin: int) -> Iterator[list[tuple[int, Window]]]:
-    """(number of the image, window) in batches of equal outer shape and at most BATCH_PIXELS."""
+def _batches(sizes: Sequence[tuple[int, int]], transform: Transform, margin: int) -> Iterator[list[tuple[int, Window]]]:
+    """(number of the image, window) in batches of equal outer shape and at most `transform.batch_pixels`."""
+    size = transform.window_size
     found = ((number, window) for number, sides in enumerate(sizes) for window in windows(*sides, size, margin))
-    return batches((((w.outer.height, w.outer.width), (number, w)) for number, w in found), BATCH_PIXELS)
+    return batches((((w.outer.height, w.outer.width), (number, w)) for number, w in found), transform.batch_pixels)
 
 
 def _paste(whole: Floats | None, part: Floats, window: Window, size: tuple[int, int], stride: int) -> Floats:

@@ -13,8 +13,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from basic.runtime import _ans, bitstream, transforms
+from basic.runtime import _ans, bitstream
 from basic.runtime.codec import Codec
+from basic.runtime.engine import Traits
 from basic.runtime.errors import BitstreamError, BundleError, EngineError, ImageError
 from basic.runtime.profile import Profile
 
@@ -118,9 +119,9 @@ def test_batches_of_several_qualities_and_levels() -> None:
         assert distance(one, codec.decode(data)) == 0
 
 
-def test_large_batches_are_cut(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(transforms, "BATCH_PIXELS", 2 * 64 * 64)
+def test_large_batches_are_cut() -> None:
     engine = FakeEngine()
+    engine.traits = Traits(batch_pixels=2 * 64 * 64)
     codec = Codec(FakeBundle(), engine)  # type: ignore[arg-type]
     codec.encode_batch([scene(64, 64)] * 5)
     assert [size for part, size in engine.batches if part == "analysis"] == [2, 2, 1]

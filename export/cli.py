@@ -14,9 +14,11 @@ from rich.console import Console
 from rich.table import Table
 
 from .. import __version__
-from ..runtime.bundle import FORMAT, FORMAT_VERSION, NUM_QUALITIES, content_id
+from ..runtime.bundle import FORMAT, FORMAT_VERSION, NUM_QUALITIES, Bundle, content_id
 from ..runtime.engine_oracle import Layers, layers_to_arrays
+from ..runtime.errors import BasicError
 from ..runtime.tables import TableArrays, build_tables, gaussian_tables, join
+from ..runtime.trt_build import beside_folder
 from ..training.checkpoint import SHIPPED, Checkpoint, load_checkpoint
 from ..training.complexity import part_macs
 from ..training.entropy import scale_table
@@ -28,6 +30,7 @@ from .graphs import build_parts
 from .integer import ACCUMULATOR_LIMIT, Bound, check_exact_ops, quantise
 from .slim import gain_tables, z_pmfs
 from .to_onnx import OPSET, count_macs_per_pixel
+from .to_tensorrt import ENGINES, build_engines, open_engine
 from .verify import Difference, exactness_cost, load_images, verify_level
 from .writer import BundleWriter, save_arrays
 
@@ -183,6 +186,7 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("--levels", type=int, default=8, help="number of complexity levels (default 8)")
     table.add_argument("--table", help="level table (JSON) instead of the default one")
     p.add_argument("--only", help="write a subset of the levels, as in 0,3,7")
+    p.add_argument("--engine", choices=ENGINES, help="build engine files for this machine's GPU too, beside the bundle")
     p.add_argument("--images", help="folder of photographs to calibrate and check on (default: some that come along)")
     return p
 
@@ -204,13 +208,18 @@ def main(argv: list[str] | None = None) -> int:
     args = parser().parse_args(argv)
     console = Console(stderr=True, width=None if sys.stderr.isatty() else 140)
     try:
+        engine = None if args.engine is None else open_engine(beside_folder(Path(args.output)))  # or fail at once
         checkpoint = load_checkpoint(args.checkpoint)
         arch = checkpoint.model.arch
         entries = load_table(args.table, arch) if args.table else default_levels(arch, args.levels)
         summary = export(
             checkpoint, entries, _chosen(args.only, len(entries)), args.output, load_images(args.images), console
         )
-    except (ValueError, OSError) as error:
+        if engine is not None:
+            bundle = Bundle.open(args.output)
+            summary["engines"] = build_engines(engine, bundle, sorted(bundle.levels))
+            engine.close()
+    except (ValueError, OSError, BasicError) as error:
         print(f"basic-export: {error}", file=sys.stderr)
         return 2
     print(json.dumps(summary))

@@ -8,9 +8,10 @@ The integer parts of a level are checked against the bundle's conformance vector
 """
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,17 @@ from .conformance import require_exact
 from .cuda import CudaGraph, Device, DeviceArray, Event
 from .engine import Array, Traits
 from .errors import EngineError
-from .trt_build import EngineFiles, Progress, Shape, image_size, port_shape, reporting, to_stderr
+from .trt_build import (
+    SIZE_CLASSES,
+    EngineFiles,
+    Progress,
+    Shape,
+    SizeClass,
+    image_size,
+    port_shape,
+    reporting,
+    to_stderr,
+)
 
 ON_DEVICE = ("state", "state_out")
 TRAITS = Traits(byte_images=True, window_size=4096, batch_pixels=1 << 24, entropy_batch_pixels=1 << 23, overlap="queue")
@@ -276,10 +287,10 @@ class TrtSession:
         """An output as the manifest says, but for images, which stay bytes."""
         if isinstance(value, DeviceArray) or value.dtype == dtype:
             return value
-        if dtype == np.int16 and value.dtype == np.uint8:
-            joined: Array = value.view("<i2")[..., 0]
-            return joined
-        return value if value.dtype == np.uint8 else value.astype(dtype)
+        if value.dtype == np.uint8 and dtype != np.int16:
+            return value
+        found: Array = value.view("<i2")[..., 0] if value.dtype == np.uint8 else value.astype(dtype)
+        return found
 
 
 def _row(array: DeviceArray) -> int:
@@ -287,14 +298,23 @@ def _row(array: DeviceArray) -> int:
     return array.num_bytes // max(len(array), 1)
 
 
-def start(num_threads: int | None, progress: Progress = to_stderr) -> TrtEngine:
+def start(
+    num_threads: int | None,
+    progress: Progress = to_stderr,
+    classes: Sequence[SizeClass] = SIZE_CLASSES,
+    folder: Path | None = None,
+) -> TrtEngine:
     """Start TensorRT on the first GPU, or the one that CUDA_VISIBLE_DEVICES leaves.
+
+    `progress` is told of every file that is built; `folder` has the files, None for each bundle's own cache.
 
     Raises:
         EngineError: the driver, a GPU or a library is missing or too old; the message has the cure.
     """
-    api = cuda.driver()
-    return TrtEngine(trt := import_tensorrt(), device := Device(api), EngineFiles(trt, device, progress=progress))
+    api = cuda.driver()  # before TensorRT, which crashes the process where there is no driver
+    trt = import_tensorrt()
+    device = Device(api)
+    return TrtEngine(trt, device, EngineFiles(trt, device, classes=classes, progress=progress, folder=folder))
 
 
 def import_tensorrt() -> Any:

@@ -28,9 +28,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
 
 def test_integer_parts_are_exact(engine: Engine, bundle_path: Path) -> None:
     bundle = Bundle.open(bundle_path)
-    assert {level: differing_parts(engine, bundle, level) for level in bundle.levels} == dict.fromkeys(
-        bundle.levels, []
-    )
+    assert all(differing_parts(engine, bundle, level) == [] for level in bundle.levels)
 
 
 def test_files_cross_and_lose_nothing_visible(engine: Engine, bundle_path: Path, data_folder: Path) -> None:

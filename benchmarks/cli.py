@@ -5,20 +5,29 @@ What a newcomer gets wrong: levels compare within one run on one machine. Two re
 
 import argparse
 import importlib.util
+import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ..runtime.bitstream import MAX_QUALITY
+from ..runtime.bundle import Bundle
+from ..runtime.codec import Codec
 from ..runtime.errors import BasicError
+from ..runtime.files import replacing
+from .images import load_photos
+from .latency_profile import check_profile, describe, measure_profile
 from .machine import command_line
 from .plots import check_matplotlib
 from .report import print_report, write_files
 from .results import Report
 from .run import STAGES, Settings, run
+
+T = TypeVar("T")
 
 WIDE = 200
 """Columns of a table that goes to a file or a pipe: nothing is cut off."""
@@ -33,6 +42,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.output is not None:
             check_matplotlib()
             args.output.mkdir(parents=True, exist_ok=True)
+        if args.save_profile is not None:
+            print(json.dumps(with_progress(lambda step: save_profile(settings, args.save_profile, step), log)))
+            return 0
         report = run_with_progress(settings, log)
         show(report, as_json=args.json)
         if args.output is not None:
@@ -69,6 +81,7 @@ def parser() -> argparse.ArgumentParser:
     add("--compressai-python", type=Path, metavar="PATH", help="the interpreter that has CompressAI, if not this one")
     add("--curves", type=Path, nargs="+", default=[], metavar="JSON", help="reference curves (default: Kodak's)")
     add("--json", action="store_true", help="print the report as JSON instead of tables")
+    add("--save-profile", type=Path, metavar="JSON", help="measure what budget_ms goes by, check it, and stop")
     add("-o", "--output", type=Path, metavar="DIR", help="write report.json, CSV, PNG plots and report.html")
     return made
 
@@ -98,10 +111,27 @@ def settings_from(args: argparse.Namespace) -> Settings:
 
 def run_with_progress(settings: Settings, log: Console) -> Report:
     """`run`, with the current step and the elapsed time on stderr."""
+    return with_progress(lambda step: run(settings, step), log)
+
+
+def with_progress(work: Callable[[Callable[[str], None]], T], log: Console) -> T:
+    """`work` with a function that shows the current step and the elapsed time on stderr."""
     columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=log, transient=True) as progress:
         task = progress.add_task("opening", total=None)
-        return run(settings, lambda text: progress.update(task, description=text))
+        return work(lambda text: progress.update(task, description=text))
+
+
+def save_profile(settings: Settings, path: Path, step: Callable[[str], None]) -> dict[str, float]:
+    """Measure a latency profile of the first engine, write it, and say how often calls kept their budget."""
+    bundle, engine = Bundle.open(settings.bundle), settings.engines[0]
+    photos = load_photos(settings.images, settings.limit)
+    with Codec.open(bundle, engine=engine, num_threads=settings.threads) as codec:
+        found = measure_profile(codec, engine, settings.threads, sorted(bundle.levels), photos[0], step)
+    with replacing(path) as file:
+        file.write(found.to_json().encode())
+    with Codec.open(bundle, engine=engine, num_threads=settings.threads, latency_profile=path) as codec:
+        return describe(check_profile(codec, photos, settings.repeats, step))
 
 
 def show(report: Report, *, as_json: bool) -> None:

@@ -18,11 +18,12 @@ from PIL import Image
 
 from . import alpha, bitstream
 from .bitstream import DEFAULT_MAX_PIXELS, MAX_QUALITY, MAX_TILE_SIZE, Header, Stream
+from .budget import LatencyProfile
 from .bundle import Bundle
 from .conformance import require_exact
 from .engine import DEFAULT_ENGINE, Engine, Session, open_engine, traits_of
 from .entropy import EntropyPath, Floats
-from .errors import BitstreamError, EngineError
+from .errors import BitstreamError, BudgetError, EngineError
 from .image import ImageLike, Picture, from_any, to_pillow
 from .overlap import Overlap, divided
 from .profile import Profile
@@ -67,6 +68,7 @@ class Codec:
         self._overlap = Overlap(self._traits)
         self._opened: dict[tuple[int, str], Any] = {}
         self._lock = threading.RLock()
+        self._latency: LatencyProfile | None = None
 
     @classmethod
     def open(
@@ -77,6 +79,7 @@ class Codec:
         max_pixels: int = DEFAULT_MAX_PIXELS,
         window_size: int | None = None,
         verify: bool = False,
+        latency_profile: str | Path | LatencyProfile | None = None,
     ) -> Self:
         """Open a bundle (None: the one that comes with the package) on an engine.
 
@@ -84,18 +87,26 @@ class Codec:
         ask for more are refused before anything is allocated for them. `window_size`: the largest side in pixels that
         analysis and synthesis see at once, margins apart; smaller takes less memory and more time, the result is equal;
         None is the engine's choice (2048 on a CPU).
-        `verify`: run the bundle's conformance vectors of every level first.
+        `verify`: run the bundle's conformance vectors of every level first. `latency_profile`: what basic-bench
+        --save-profile wrote for this bundle and engine; `budget_ms` of encoding and decoding needs it.
 
         Raises:
-            BundleError: the bundle is missing or damaged.
+            BundleError: the bundle or the latency profile is missing or damaged.
+            BudgetError: the latency profile is of another bundle or engine.
             EngineError: the engine is unknown, does not work here, or (with `verify`) is not exact.
         """
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
+        if latency_profile is not None and not isinstance(latency_profile, LatencyProfile):
+            latency_profile = LatencyProfile.load(latency_profile)
+        if latency_profile is not None:
+            latency_profile.check_for(opened, engine)
         started = open_engine(engine, num_threads)
         if verify:
             for level in opened.levels:
                 require_exact(started, opened, level)
-        return cls(opened, started, max_pixels, window_size)
+        codec = cls(opened, started, max_pixels, window_size)
+        codec._latency = latency_profile
+        return codec
 
     def __enter__(self) -> Self:
         return self
@@ -125,19 +136,26 @@ class Codec:
         entropy_level: int | None = None,
         quality: int = DEFAULT_QUALITY,
         tile_size: int = DEFAULT_TILE_SIZE,
+        budget_ms: float | None = None,
         profile: Profile | None = None,
     ) -> bytes:
         """One image -> bitstream.
 
         image: Pillow image, numpy array or path, see `image.from_any`. level: of analysis and entropy, 0 the lightest,
         None the heaviest of the bundle; entropy_level overrides the latter. quality: 0..63. tile_size: the largest
-        tile's side in pixels, a multiple of 64.
+        tile's side in pixels, a multiple of 64. budget_ms: instead of a level, the heaviest whose encoding takes no
+        longer by the codec's latency profile.
 
         Raises:
             ImageError: the image is unreadable, unsupported or too large.
             BundleError: the bundle has no such level.
-            ValueError: quality or tile_size is out of range.
+            BudgetError: no level is quick enough, or the codec has no latency profile.
+            ValueError: quality or tile_size is out of range, or both level and budget_ms are given.
         """
+        if budget_ms is not None:
+            latency = self._latency_for(level)
+            image = from_any(image, self.max_pixels)
+            level = latency.encode_level(budget_ms, _num_pixels(image.height, image.width), entropy_level)
         files = self.encode_batch(
             [image], level=level, entropy_level=entropy_level, quality=quality, tile_size=tile_size, profile=profile
         )
@@ -171,15 +189,31 @@ class Codec:
                 for picture, tiles in zip(pictures, payloads, strict=True)
             ]
 
-    def decode(self, data: BytesLike, *, level: int | None = None, profile: Profile | None = None) -> Image.Image:
+    def decode(
+        self,
+        data: BytesLike,
+        *,
+        level: int | None = None,
+        budget_ms: float | None = None,
+        profile: Profile | None = None,
+    ) -> Image.Image:
         """Bitstream -> Pillow image of mode L, LA, RGB or RGBA, as it was encoded.
 
-        level: of the synthesis; None takes the stream's entropy level.
+        level: of the synthesis; None takes the stream's entropy level. budget_ms: instead of a level, the heaviest
+        synthesis with which decoding takes no longer by the codec's latency profile; the least that a file allows is
+        its entropy level and the lightest synthesis.
 
         Raises:
             BitstreamError: the data is damaged, asks for too many pixels or needs another bundle.
             BundleError: the bundle has no such level.
+            BudgetError: the file cannot be decoded as quickly, or the codec has no latency profile.
+            ValueError: both level and budget_ms are given.
         """
+        if budget_ms is not None:
+            latency = self._latency_for(level)
+            header = bitstream.read(data, self.max_pixels).header
+            num_pixels = _num_pixels(header.height, header.width)
+            level = latency.decode_level(budget_ms, num_pixels, self._entropy_level(header))
         return self.decode_batch([data], level=level, profile=profile)[0]
 
     def decode_batch(
@@ -270,6 +304,16 @@ class Codec:
         is_small = sum(height * width for height, width in sizes) < MIN_OVERLAP_PIXELS
         return found if is_small else divided(found, self._overlap.num_jobs)
 
+    def _latency_for(self, level: int | None) -> LatencyProfile:
+        if level is not None:
+            raise ValueError(f"expected level or budget_ms, got both (level {level})")
+        if self._latency is None:
+            raise BudgetError(
+                "budget_ms: this codec has no latency profile; measure one with basic-bench --save-profile FILE and "
+                "open with latency_profile=FILE"
+            )
+        return self._latency
+
     def _level(self, level: int | None) -> int:
         return max(self.bundle.levels) if level is None else self.bundle.level(level).level
 
@@ -329,6 +373,11 @@ def _tile_batches(sizes: Sequence[tuple[int, int]], tile_sizes: Sequence[int], m
         for place, tile in enumerate(tiles(*size, tile_size))
     )
     return batches((((each[2].height, each[2].width), each) for each in found), max_pixels)
+
+
+def _num_pixels(height: int, width: int) -> int:
+    """Of the padded image, which is what the networks see."""
+    return padded(height) * padded(width)
 
 
 def _cut(y: Floats, z: Floats, tile: Box) -> tuple[Floats, Floats]:

@@ -21,6 +21,10 @@ class EngineError(BasicError):
     """An engine is not installed, cannot open a part, or failed while running it."""
 
 
+class BudgetError(BasicError):
+    """No level is quick enough for a time budget, or there is no latency profile to tell by."""
+
+
 class ImageError(BasicError):
     """An image cannot be read, has an unsupported type, or exceeds a limit."""
 

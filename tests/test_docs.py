@@ -16,6 +16,7 @@ from basic.training import train
 from basic.training.complexity import part_macs
 from basic.training.model import Model
 from basic.training.nodes import Architecture
+from basic.training.structure import cli as search_cli
 from basic.training.structure.levels import default_levels, load_table
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -24,6 +25,7 @@ PAGES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.md
 PARSERS = {
     "basic": runtime_cli._parser,
     "basic-train": train.parser,
+    "basic-search": search_cli.parser,
     "basic-export": export_cli.parser,
     "basic-bench": bench_cli.parser,
 }

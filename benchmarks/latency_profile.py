@@ -1,0 +1,118 @@
+"""`basic-bench --save-profile`: what every level's steps take on this machine, for `budget_ms` of the runtime.
+
+What a newcomer gets wrong: a budget is a promise about nearly every call, so a profile holds times near the slowest
+that were seen, at a quality with much to code, and the promise is checked with calls of its own afterwards.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+
+import numpy as np
+from PIL import Image
+
+from ..runtime.budget import STEPS, LatencyProfile
+from ..runtime.codec import Codec
+from ..runtime.errors import BudgetError
+from ..runtime.profile import Profile
+from .images import Photo
+from .machine import machine
+
+SIZES = ((256, 256), (512, 768), (1024, 1024))  # height, width: multiples of 64, up to a tile
+QUALITY = 48
+ROUNDS, WARMUP = 12, 2
+SLOW_PERCENTILE = 95
+MARGIN = 1.05
+
+
+@dataclass(frozen=True)
+class Kept:
+    """How often calls with a budget kept it."""
+
+    num_encodes: int
+    num_decodes: int
+    encodes_in_budget: int
+    decodes_in_budget: int
+
+
+def measure_profile(
+    codec: Codec, engine: str, threads: int | None, levels: Sequence[int], photo: Photo, step: Callable[[str], None]
+) -> LatencyProfile:
+    """Levels take turns in every round. The photograph is tiled to each size."""
+    clocks: dict[tuple[int, str, int], list[float]] = {}
+    for height, width in SIZES:
+        image = tiled(photo, height, width)
+        for number in range(WARMUP + ROUNDS):
+            step(f"latency profile, {width}x{height}, round {number + 1}")
+            for level in levels:
+                found = _once(codec, image, level)
+                if number >= WARMUP:
+                    for name, value in found.items():
+                        clocks.setdefault((level, name, height * width), []).append(value)
+
+    def slow_ms(level: int, name: str, num_pixels: int) -> float:
+        return MARGIN * float(np.percentile(clocks[level, name, num_pixels], SLOW_PERCENTILE))
+
+    sizes = [height * width for height, width in SIZES]
+    curves = {
+        level: {name: tuple((size, slow_ms(level, name, size)) for size in sizes) for name in STEPS} for level in levels
+    }
+    ids = {level: codec.bundle.level(level).entropy_id.hex() for level in levels}
+    about = machine() | {"quality": QUALITY, "rounds": ROUNDS, "percentile": SLOW_PERCENTILE, "margin": MARGIN}
+    return LatencyProfile(engine, threads, ids, curves, about)
+
+
+def tiled(photo: Photo, height: int, width: int) -> Image.Image:
+    """The photograph repeated to a size."""
+    pixels = photo.pixels
+    times = (-(-height // pixels.shape[0]), -(-width // pixels.shape[1]), 1)
+    return Image.fromarray(np.ascontiguousarray(np.tile(pixels, times)[:height, :width]))
+
+
+def _once(codec: Codec, image: Image.Image, level: int) -> dict[str, float]:
+    """Milliseconds of the four steps in one encode and decode."""
+    profile, start = Profile(), time.perf_counter()
+    data = codec.encode(image, level=level, quality=QUALITY, profile=profile)
+    encode = 1e3 * (time.perf_counter() - start)
+    analysis = 1e3 * profile.wall_s["analysis"]
+    profile, start = Profile(), time.perf_counter()
+    codec.decode(data, profile=profile)
+    decode = 1e3 * (time.perf_counter() - start)
+    synthesis = 1e3 * profile.wall_s["synthesis"]
+    return dict(zip(STEPS, (analysis, encode - analysis, decode - synthesis, synthesis), strict=True))
+
+
+def check_profile(codec: Codec, photos: Sequence[Photo], rounds: int, step: Callable[[str], None]) -> Kept:
+    """Calls of budgets between the lightest and the heaviest level on whole photographs; the codec has a profile."""
+    rng = np.random.default_rng(0)
+    counts = {"num_encodes": 0, "num_decodes": 0, "encodes_in_budget": 0, "decodes_in_budget": 0}
+    codec.encode(photos[0].pixels)  # opens the networks of the heaviest level
+    for number in range(rounds):
+        step(f"checking budgets, round {number + 1}")
+        for photo in photos:
+            budget_ms = float(np.exp(rng.uniform(np.log(10), np.log(80)))) * photo.num_pixels / (512 * 768)
+            try:
+                for _ in range(2):  # the first call may open networks, which no profile holds
+                    start = time.perf_counter()
+                    data = codec.encode(photo.pixels, budget_ms=budget_ms)
+                    encode_ms = 1e3 * (time.perf_counter() - start)
+                counts["num_encodes"] += 1
+                counts["encodes_in_budget"] += encode_ms <= budget_ms
+                for _ in range(2):
+                    start = time.perf_counter()
+                    codec.decode(data, budget_ms=budget_ms)
+                    decode_ms = 1e3 * (time.perf_counter() - start)
+                counts["num_decodes"] += 1
+                counts["decodes_in_budget"] += decode_ms <= budget_ms
+            except BudgetError:
+                continue
+    return Kept(**counts)
+
+
+def describe(kept: Kept) -> dict[str, float]:
+    """The counts with their shares."""
+    shares = {
+        "encode_share": kept.encodes_in_budget / max(1, kept.num_encodes),
+        "decode_share": kept.decodes_in_budget / max(1, kept.num_decodes),
+    }
+    return asdict(kept) | shares

@@ -74,7 +74,6 @@ def parser() -> argparse.ArgumentParser:
     plans.add_argument("--picture", type=Path, metavar="PNG", help="draw the plans (needs the extra bench)")
     levels = commands.add_parser("levels", help="node by node from full to lightest and back: a path, a level table")
     budget = commands.add_parser("budget", help="the best table within budgets, from a path, by exchanges")
-    levels.add_argument("--plans", type=Path, help="group plans (JSON of basic-search plans; default: hand-made ones)")
     levels.add_argument("--control", choices=CONTROLS, default="all", help="what may be chosen (default all)")
     levels.add_argument("--beam", type=int, default=1, help="walks kept side by side (default 1)")
     levels.add_argument("--path", type=Path, help="write the whole path here, for budget (default: none)")
@@ -82,7 +81,8 @@ def parser() -> argparse.ArgumentParser:
     budget.add_argument("--smallest", type=float, help="budget of level 0: kMAC/pixel, or ms (default: the lightest)")
     budget.add_argument("--largest", type=float, help="budget of the last level (default: the full model)")
     budget.add_argument("--trade-off", action="store_true", help="also divide budgets for the lowest and highest rate")
-    for command in (levels, budget):
+    for command, other in ((levels, "hand-made ones"), (budget, "those of the path")):
+        command.add_argument("--plans", type=Path, help=f"group plans (JSON of basic-search plans; default: {other})")
         command.add_argument("--levels", type=int, default=8, help="number of levels (default 8)")
         command.add_argument("--cost", choices=["macs", "latency"], default="macs", help="default macs")
         command.add_argument("--engine", default="ort", choices=["ort"], help="whose latency (default ort)")

@@ -1,7 +1,8 @@
-"""Level tables: widths and group plan of every level; the default one until a search has learned a better.
+"""Level tables: widths and group plan of every level; the learned one that comes along, and the uniform one.
 
-The default puts levels evenly on a logarithmic scale of total MACs between the lightest model with one group and the
-full model with eight, along the straight line between the two width tables.
+Both put levels evenly on a logarithmic scale of total MACs between the lightest model with one group and the full one.
+The uniform one lies along the straight line between the two width tables, with hand-made plans; the learned one was
+found on the shipped weights by basic-search.
 """
 
 import json
@@ -17,6 +18,7 @@ from ..nodes import Architecture
 TABLE_FORMAT = "basic-level-table"
 TABLE_VERSION = 1
 MAX_LEVELS = 64
+LEARNED = Path(__file__).with_name("learned.json")
 NUM_GROUPS = (1, 1, 2, 2, 3, 4, 6, 8)  # of eight levels; other counts take the nearest
 
 
@@ -28,8 +30,58 @@ class LevelEntry:
     plan: Plan
 
 
+@dataclass(frozen=True)
+class Learned:
+    """What comes along: a table, the plans by group count, and the path of structures with their losses."""
+
+    levels: list[LevelEntry]
+    plans: dict[int, Plan]
+    path: list[tuple[float, LevelEntry]]
+
+    def within(self, arch: Architecture, macs: float) -> LevelEntry:
+        """The structure of least loss within so many multiplications per pixel; the lightest level if none is."""
+        found = [step for step in self.path if total_macs(arch, step[1].widths, step[1].plan) <= macs * (1 + 1e-9)]
+        return min(found, key=lambda step: step[0])[1] if found else self.levels[0]
+
+
+def load_learned(arch: Architecture, path: Path = LEARNED) -> Learned | None:
+    """The learned structures of an architecture; None where they were learned for another. Raises ValueError."""
+    try:
+        content = json.loads(path.read_text())
+        if content["architecture"] != arch.name:
+            return None
+        notes = content["notes"]
+        plans = {int(count): make_plan(groups) for count, groups in notes["plans"].items()}
+        steps = [
+            (float(row[0]), LevelEntry(dict(zip(notes["names"], row[2:], strict=True)), plans[row[1]]))
+            for row in notes["path"]
+        ]
+    except (OSError, KeyError, TypeError, ValueError, IndexError) as error:
+        raise ValueError(f"learned structures {path}: {error!r}; make them with basic-search budget") from error
+    return Learned(load_table(path, arch), plans, steps)
+
+
+def learned_levels(arch: Architecture, num_levels: int) -> list[LevelEntry]:
+    """The learned table that comes along, or for another number of levels one cut from its path.
+
+    An architecture that no table was learned for has the uniform one.
+    """
+    learned = load_learned(arch)
+    if learned is None:
+        return default_levels(arch, num_levels)
+    if num_levels == len(learned.levels):
+        return learned.levels
+    if not 1 <= num_levels <= MAX_LEVELS:
+        raise ValueError(f"number of levels: expected 1 to {MAX_LEVELS}, got {num_levels}")
+    first, last = learned.levels[0], learned.levels[-1]
+    low, high = (total_macs(arch, entry.widths, entry.plan) for entry in (first, last))
+    inner = [low * (high / low) ** (i / (num_levels - 1)) for i in range(1, num_levels - 1)]
+    found = [first] * (num_levels > 1) + [learned.within(arch, target) for target in inner] + [last]
+    return sorted(found, key=lambda entry: total_macs(arch, entry.widths, entry.plan))
+
+
 def default_levels(arch: Architecture, num_levels: int) -> list[LevelEntry]:
-    """`num_levels` levels from lightest to full; one alone is the full model."""
+    """The uniform table: `num_levels` levels from lightest to full; one alone is the full model."""
     if not 1 <= num_levels <= MAX_LEVELS:
         raise ValueError(f"number of levels: expected 1 to {MAX_LEVELS}, got {num_levels}")
     low = total_macs(arch, arch.lightest(), default_plan(1))
@@ -75,8 +127,16 @@ def save_table(path: str | Path, arch: Architecture, levels: list[LevelEntry], n
         "notes": notes,
     }
     temporary = Path(path).with_name(f".{Path(path).name}.tmp")
-    temporary.write_text(json.dumps(table, indent=1) + "\n")
+    temporary.write_text(_compact(table))
     temporary.replace(path)
+
+
+def _compact(table: dict[str, Any]) -> str:
+    """JSON with a line for each level and each key of the notes: short enough to read, few enough lines to compare."""
+    levels = ",\n".join(json.dumps(level) for level in table["levels"])
+    notes = ",\n".join(f"{json.dumps(key)}: {json.dumps(value)}" for key, value in table["notes"].items())
+    head = {key: value for key, value in table.items() if key not in ("levels", "notes")}
+    return f'{json.dumps(head)[:-1]}, "levels": [\n{levels}\n],\n"notes": {{\n{notes}\n}}}}\n'
 
 
 def load_table(path: str | Path, arch: Architecture) -> list[LevelEntry]:

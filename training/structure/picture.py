@@ -26,7 +26,7 @@ def draw_plans(path: Path, plans: Mapping[int, Plan]) -> None:
         grid = group_of.reshape(NUM_PHASES, NUM_SLICES)
         axes.imshow(grid, cmap="viridis", vmin=0, vmax=max(1, count - 1))
         for (row, column), number in np.ndenumerate(grid):
-            colour = "white" if number < count * 0.6 else "black"
+            colour = "white" if number <= 0.6 * (count - 1) else "black"
             axes.text(column, row, str(number + 1), ha="center", va="center", color=colour)
         axes.set_title(f"{count} groups", fontsize=10)
         axes.set_xticks(range(NUM_SLICES), [str(n) for n in range(NUM_SLICES)])

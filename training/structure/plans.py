@@ -10,7 +10,7 @@ differ by one. The search takes round(y) for it, so its rates are within a per m
 plans that it hands out are priced again as decoding goes.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import pairwise
 
@@ -37,6 +37,7 @@ from .judge import Floats, Judge
 NodeSet = int  # bit n: node n is in the set
 ALL: NodeSet = (1 << NUM_NODES) - 1
 TOLERANCE = 1e-9
+LIKELY = 12  # moves that are tried from a start before another start is taken
 
 
 class NodeRates:
@@ -94,10 +95,12 @@ class PlanSearch:
         return float(self.rates(before) @ _mask(after & ~before))
 
     def best(self, num_groups: int, starts: Sequence[Plan]) -> tuple[Plan, float]:
-        """The plan of smallest rate: by greedy construction and from all fitting starts, moved until nothing helps."""
-        chains = [chain_of(plan) for plan in starts if len(plan) == num_groups] + [self.split((0, ALL), num_groups)]
-        found = [self.improve(chain) for chain in dict.fromkeys(map(tuple, chains))]
-        best = min(found, key=self.rate)
+        """The plan of smallest rate: greedy construction and all fitting starts improved by moves that look good, the
+        best of them by every move until none helps."""
+        chains = [chain_of(plan) for plan in starts if len(plan) == num_groups]
+        chains.append(tuple(self.split((0, ALL), num_groups)))
+        found = [self.improve(chain, LIKELY) for chain in dict.fromkeys(chains)]
+        best = self.improve(min(found, key=self.rate))
         return plan_of(best), self.rate(best)
 
     def split(self, start: Sequence[NodeSet], num_groups: int) -> list[NodeSet]:
@@ -130,23 +133,46 @@ class PlanSearch:
     def _split_rate(self, before: NodeSet, middle: NodeSet, after: NodeSet) -> float:
         return self._group_rate(before, middle) + self._group_rate(middle, after)
 
-    def improve(self, chain: Sequence[NodeSet]) -> list[NodeSet]:
-        """Single nodes to other groups, then swaps of two, as long as the rate falls."""
+    def improve(self, chain: Sequence[NodeSet], num_likely: int | None = None) -> list[NodeSet]:
+        """Single nodes to other groups and swaps of two, the likeliest first, as long as the rate falls.
+
+        `num_likely`: give up when so many of the likeliest have not helped; None tries all, groups far apart too.
+        """
         found = list(chain)
         while True:
-            moved = self._first_better(found, _moves(found)) or self._first_better(found, self._swaps(found))
+            near = [*_moves(found, {1}), *self._swaps(found)]
+            others = sorted(near, key=lambda other: self._guess(found, other))[:num_likely]
+            moved = self._first_better(found, others)
+            if moved is None and num_likely is None:
+                moved = self._first_better(found, _moves(found, set(range(2, len(found)))))
             if moved is None:
                 return found
             found = moved
 
-    def _first_better(self, chain: list[NodeSet], others: Iterator[list[NodeSet]]) -> list[NodeSet] | None:
-        rate, best = self.rate(chain), None
-        for other in others:
-            new = self.rate(other)
-            if new < rate - TOLERANCE:
-                rate, best = new, other
-                break
-        return best
+    def _first_better(self, chain: list[NodeSet], others: Iterable[list[NodeSet]]) -> list[NodeSet] | None:
+        rate = self.rate(chain)
+        return next((other for other in others if self.rate(other) < rate - TOLERANCE), None)
+
+    def _guess(self, chain: list[NodeSet], other: list[NodeSet]) -> float:
+        """The change of the rate if sets gave what they give now but for what each node alone tells of the others."""
+        change = 0.0
+        for i, (old, new) in enumerate(zip(chain, other, strict=True)):
+            if old == new:
+                continue
+            come, gone = _nodes(new & ~old), _nodes(old & ~new)
+            for node in come:  # coded one group earlier: it misses what that group tells, and tells the next one
+                change += float(self.rates(chain[i - 1])[node] - self.rates(old)[node])
+            for node in gone:
+                change += float(self.rates(old)[node] - self.rates(chain[i - 1])[node])
+            later = _mask(chain[i + 1] & ~new)
+            told = [float(self._tells(n) @ later) for n in gone], [float(self._tells(n) @ later) for n in come]
+            change += sum(told[0]) - sum(told[1])
+        return change
+
+    def _tells(self, node: int) -> Floats:
+        """(32,) bits of each node saved by knowing this one alone."""
+        found: Floats = np.maximum(self.rates(0) - self.rates(1 << node), 0.0)
+        return found
 
     def _swaps(self, chain: list[NodeSet]) -> Iterator[list[NodeSet]]:
         """Swaps between neighbouring groups, of the nodes that lose least by leaving and gain most by coming."""
@@ -158,11 +184,11 @@ class PlanSearch:
                     yield [*chain[:i], chain[i] & ~(1 << n) | 1 << m, *chain[i + 1 :]]
 
 
-def _moves(chain: list[NodeSet]) -> Iterator[list[NodeSet]]:
-    """Every node to every other group, neighbouring groups first; no group becomes empty."""
+def _moves(chain: list[NodeSet], distances: Collection[int]) -> Iterator[list[NodeSet]]:
+    """Every node to the groups at some distances from its own; no group becomes empty."""
     num_groups = len(chain) - 1
     group_of = {n: g for g, (before, after) in enumerate(pairwise(chain)) for n in _nodes(after & ~before)}
-    for distance in range(1, num_groups):
+    for distance in sorted(distances):
         for node in range(NUM_NODES):
             for target in (group_of[node] - distance, group_of[node] + distance):
                 if 0 <= target < num_groups:

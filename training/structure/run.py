@@ -19,7 +19,7 @@ from .memo import Memo
 from .plans import ALL, NodeRates, NodeSet, PlanSearch, chain_of, hand_made, plan_of
 from .search import Search, Visited
 from .space import PLAN, Choice, Cost, Space, default_plans
-from .tables import load_path, load_plans, save_path, save_plans
+from .tables import load_path, load_plans, pareto_front, path_notes, save_path, save_plans
 
 if TYPE_CHECKING:
     from .cli import Bench
@@ -72,12 +72,14 @@ def levels(bench: "Bench", args: argparse.Namespace, stop: StopRequest) -> dict[
     notes = bench.notes() | {"cost": args.cost, "control": args.control, "measurements": len(memo.values)}
     if args.path:
         save_path(args.path, space, visited, notes)
-    return _write(bench, args, space, cut, notes, memo)
+    return _write(bench, args, space, visited, cut, notes, memo)
 
 
 def budget(bench: "Bench", args: argparse.Namespace, stop: StopRequest) -> dict[str, Any]:
     """`basic-search budget`: the best structure within every budget, from a path, until no exchange helps."""
     choices, chosen = load_path(args.path, bench.arch)
+    if args.plans:
+        chosen = chosen | load_plans(args.plans, bench.arch)
     space = Space.of(bench.arch, chosen, cost_of(bench, args))
     memo = bench.measurements(args.output, stop, plans=_listed(chosen), path=len(choices))
     search = Search(space, _evaluate(bench, space, memo))
@@ -95,7 +97,7 @@ def budget(bench: "Bench", args: argparse.Namespace, stop: StopRequest) -> dict[
         found = trade_off(space, search.evaluate, visited, cut, list(by_quality(bench.judge, bench.judge.quality)))
         _show_trade_off(bench, found)
         notes |= {"trade_off": [asdict(row) for row in found]}
-    return _write(bench, args, space, cut, notes, memo)
+    return _write(bench, args, space, visited, cut, notes, memo)
 
 
 def cost_of(bench: "Bench", args: argparse.Namespace) -> Cost:
@@ -128,7 +130,13 @@ def _evaluate(bench: "Bench", space: Space, memo: Memo) -> Any:
 
 
 def _write(
-    bench: "Bench", args: argparse.Namespace, space: Space, cut: Sequence[Visited], notes: dict[str, Any], memo: Memo
+    bench: "Bench",
+    args: argparse.Namespace,
+    space: Space,
+    visited: Sequence[Visited],
+    cut: Sequence[Visited],
+    notes: dict[str, Any],
+    memo: Memo,
 ) -> dict[str, Any]:
     """Check the levels on the photographs kept apart, show and write them."""
     entries = [LevelEntry(*space.parts(found.choice)) for found in cut]
@@ -143,7 +151,8 @@ def _write(
         row["against_uniform"] = asdict(difference(losses_of(bench.check, entry), losses_of(bench.check, uniform)))
         rows.append(row)
     _show_levels(bench, rows)
-    save_table(args.output, space.arch, entries, notes | {"levels": rows})
+    front = pareto_front([*visited, *cut])
+    save_table(args.output, space.arch, entries, notes | path_notes(space, front) | {"levels": rows})
     memo.remove()
     worst = max(row["against_uniform"]["percent"] for row in rows[:-1] or rows)
     return {"table": str(args.output), "levels": len(entries), "worst_against_uniform_percent": worst}

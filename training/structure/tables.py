@@ -53,6 +53,23 @@ def save_path(path: Path, space: Space, visited: Sequence[Visited], notes: Mappi
     write_json(path, head | {"names": names, "plans": plans, "path": rows, "notes": notes})
 
 
+def pareto_front(visited: Sequence[Visited]) -> list[Visited]:
+    """The structures that nothing cheaper equals, cheapest first."""
+    front: list[Visited] = []
+    for found in sorted(visited, key=lambda v: (v.cost, v.loss)):
+        if not front or found.loss < front[-1].loss:
+            front.append(found)
+    return front
+
+
+def path_notes(space: Space, visited: Sequence[Visited]) -> dict[str, Any]:
+    """What `levels.load_learned` reads beside a table: rows of loss, groups and the widths of `names`."""
+    names = [node.name for node in space.arch.nodes]
+    rows = [[round(v.loss, 6), v.choice[PLAN], *(v.choice[name] for name in names)] for v in visited]
+    plans = {str(count): [list(group) for group in plan] for count, plan in space.plans.items()}
+    return {"names": names, "plans": plans, "path": rows}
+
+
 def load_path(path: str | Path, arch: Architecture) -> tuple[list[dict[str, int]], dict[int, Plan]]:
     """The choices of a path, dearest first, and its plans. Raises ValueError naming what is wrong."""
     content = _load(path, PATH_FORMAT, arch)

@@ -1,8 +1,13 @@
 """Speed and size of the entropy coder, on every instruction set that is here and beside peers that are installed.
 
 What a newcomer gets wrong: timing the core alone. These are whole calls from Python, arrays in and bytes out, in CPU
-seconds of one thread. The workloads are 10 M symbols rint(scale * normal) under 64 scales; the overhead is against the
-exact mass of each symbol under its Gaussian.
+seconds of one thread (rows of several threads: in wall seconds, beside one thread in the same run). The workloads are
+10 M symbols rint(scale * normal) under 64 scales; the overhead is against the exact mass of each symbol under its
+Gaussian.
+
+A small group is 5000 symbols. `group` says what of: "chunk", a part of one continuing stream, as the codec codes groups
+(encoding writes every group into the arrays of the whole, which are then coded at once; decoding is a call a group);
+"stream", a stream of its own with the lanes that suit its size; "stream of 16 lanes", the same with 8 bytes more.
 
     python -m basic.benchmarks.coder --json
 """
@@ -14,9 +19,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from math import erfc, sqrt
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +36,12 @@ from .coder_peers import PEERS, Peer
 from .machine import command_line, machine
 
 SIMDS = ("scalar", "avx2", "avx512")
+OWN = "basic"
+NUM_STREAMS = 16
+"""Of a workload that threads share."""
+
+
+Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -69,25 +82,53 @@ def _mass(distance: int, scale: float) -> float:
 
 @dataclass(frozen=True)
 class Row:
-    """One coder on one workload. group_size 0: everything in one call; else calls of so many symbols."""
+    """One coder on one workload. group_size 0: everything in one call; else groups of so many symbols, see above.
+
+    speedup: with num_threads, each coding streams of its own, over one thread; 0 where nobody measured it.
+    """
 
     coder: str
     simd: str
     workload: str
     num_symbols: int
+    group: str
     group_size: int
+    num_threads: int
     encode_msymbols_per_s: float
     decode_msymbols_per_s: float
     overhead_percent: float
+    encode_speedup: float = 0.0
+    decode_speedup: float = 0.0
 
 
-def make_row(
-    coder: str, simd: str, workload: str, num_symbols: int, group_size: int, times: tuple[float, float], ratio: float
-) -> Row:
-    """From seconds to encode and to decode, and bytes over exact bytes."""
-    encode_speed, decode_speed = (round(num_symbols / total / 1e6, 1) for total in times)
-    overhead = round(100 * (ratio - 1), 4)
-    return Row(coder, simd, workload, num_symbols, group_size, encode_speed, decode_speed, overhead)
+@dataclass(frozen=True)
+class Case:
+    """What a row is about: a coder, a workload, and the size of its groups."""
+
+    coder: str
+    workload: str
+    num_symbols: int
+    group: str = ""
+    group_size: int = 0
+
+    def row(
+        self, times: tuple[float, float], ratio: float, num_threads: int = 1, speedups: tuple[float, float] = (0, 0)
+    ) -> Row:
+        """From seconds to encode and to decode, and bytes over exact bytes."""
+        return Row(
+            coder=self.coder,
+            simd=_ans.simd() if self.coder == OWN else "",
+            workload=self.workload,
+            num_symbols=self.num_symbols,
+            group=self.group,
+            group_size=self.group_size,
+            num_threads=num_threads,
+            encode_msymbols_per_s=round(self.num_symbols / times[0] / 1e6, 1),
+            decode_msymbols_per_s=round(self.num_symbols / times[1] / 1e6, 1),
+            overhead_percent=round(100 * (ratio - 1), 4),
+            encode_speedup=round(speedups[0], 2),
+            decode_speedup=round(speedups[1], 2),
+        )
 
 
 def seconds(call: Callable[[], object], repeats: int) -> float:
@@ -102,32 +143,100 @@ def seconds(call: Callable[[], object], repeats: int) -> float:
 
 
 def own_rows(workload: Workload, num_symbols: int, group_size: int, repeats: int) -> Iterator[Row]:
-    """This coder: one call for everything, then in groups as a codec codes them (encoding: each group a stream)."""
+    """This coder: one call for everything, groups as chunks of one stream, groups as streams, streams in threads."""
     symbols, indexes = workload.draw(num_symbols)
     tables = to_coder(gaussian_tables(workload.scales()))
     exact = workload.entropy_bytes(symbols, indexes)
-    cuts = np.arange(group_size, num_symbols, group_size)
-    groups = list(zip(np.split(symbols, cuts), np.split(indexes, cuts), strict=True))
+    groups = _cut(symbols, indexes, np.arange(group_size, num_symbols, group_size))
     stream = _ans.encode(symbols, indexes, tables)
 
-    def decode_groups() -> None:
+    def row(encode: Callable[[], object], decode: Callable[[], object], num_bytes: int, group: str, size: int) -> Row:
+        times = seconds(encode, repeats), seconds(decode, repeats)
+        return Case(OWN, workload.name, num_symbols, group, size).row(times, num_bytes / exact)
+
+    whole: tuple[Array, Array] = (np.empty_like(symbols), np.empty_like(indexes))
+
+    def encode_chunks() -> bytes:
+        for start, group in zip(range(0, num_symbols, group_size), groups, strict=True):
+            for array, part in zip(whole, group, strict=True):
+                array[start : start + group_size] = part
+        return _ans.encode(*whole, tables)
+
+    def decode_chunks() -> None:
         decoder = _ans.Decoder(stream, tables)
         for _, group in groups:
             decoder.decode(group)
         decoder.finish()
 
-    def encode_groups() -> list[bytes]:
-        return [_ans.encode(*group, tables) for group in groups]
+    yield row(
+        lambda: _ans.encode(symbols, indexes, tables),
+        lambda: _ans.Decoder(stream, tables).decode(indexes),
+        len(stream),
+        "",
+        0,
+    )
+    yield row(encode_chunks, decode_chunks, len(stream), "chunk", group_size)
+    for num_lanes, name in ((0, "stream"), (16, "stream of 16 lanes")):
+        streams = [_ans.encode(*group, tables, num_lanes) for group in groups]
 
-    def row(encode: Callable[[], object], decode: Callable[[], object], size: int, num_bytes: int) -> Row:
-        times = seconds(encode, repeats), seconds(decode, repeats)
-        return make_row("basic", _ans.simd(), workload.name, num_symbols, size, times, num_bytes / exact)
+        def encode_streams(num_lanes: int = num_lanes) -> None:
+            for group in groups:
+                _ans.encode(*group, tables, num_lanes)
 
-    def encode() -> bytes:
-        return _ans.encode(symbols, indexes, tables)
+        def decode_streams(streams: list[bytes] = streams) -> None:
+            for (_, group), data in zip(groups, streams, strict=True):
+                _ans.Decoder(data, tables).decode(group)
 
-    yield row(encode, lambda: _ans.Decoder(stream, tables).decode(indexes), 0, len(stream))
-    yield row(encode_groups, decode_groups, group_size, sum(map(len, encode_groups())))
+        yield row(encode_streams, decode_streams, sum(map(len, streams)), name, group_size)
+    yield _threads_row(workload, (symbols, indexes), tables, exact, repeats)
+
+
+def _cut(symbols: Array, indexes: Array, at: Array) -> list[tuple[Array, Array]]:
+    return list(zip(np.split(symbols, at), np.split(indexes, at), strict=True))
+
+
+def _threads_row(
+    workload: Workload,
+    arrays: tuple[Array, Array],
+    tables: _ans.Tables,
+    exact: float,
+    repeats: int,
+    num_threads: int = 2,
+) -> Row:
+    """The workload as NUM_STREAMS streams: two threads take them one by one; one thread does the same in turns."""
+    num_symbols = len(arrays[0])
+    parts = _cut(*arrays, np.arange(1, NUM_STREAMS) * (num_symbols // NUM_STREAMS))
+    streams = [_ans.encode(*part, tables) for part in parts]
+    work: tuple[Callable[[int], object], ...] = (
+        lambda k: _ans.encode(*parts[k], tables),
+        lambda k: _ans.Decoder(streams[k], tables).decode(parts[k][1]),
+    )
+    numbers = range(NUM_STREAMS)
+    with ThreadPoolExecutor(num_threads) as executor:
+
+        def in_turns(one: Callable[[int], object]) -> Callable[[], object]:
+            return lambda: [one(k) for k in numbers]
+
+        def together(one: Callable[[int], object]) -> Callable[[], object]:
+            return lambda: list(executor.map(one, numbers))
+
+        times = [wall_seconds([in_turns(one), together(one)], repeats) for one in work]
+    case = Case(OWN, workload.name, num_symbols, "stream", num_symbols // NUM_STREAMS)
+    (encode_one, encode_s), (decode_one, decode_s) = times
+    speedups = encode_one / encode_s, decode_one / decode_s
+    return case.row((encode_s, decode_s), sum(map(len, streams)) / exact, num_threads, speedups)
+
+
+def wall_seconds(calls: Sequence[Callable[[], object]], repeats: int) -> list[float]:
+    """Median wall seconds of several calls that take turns, after one unmeasured run of each."""
+    times: list[list[float]] = [[] for _ in calls]
+    for repeat in range(repeats + 1):
+        for call, found in zip(calls, times, strict=True):
+            start = time.perf_counter()
+            call()
+            if repeat:
+                found.append(time.perf_counter() - start)
+    return [statistics.median(found) for found in times]
 
 
 def peer_rows(workload: Workload, num_symbols: int, repeats: int) -> Iterator[Row]:
@@ -147,7 +256,7 @@ def peer_row(name: str, peer: Peer, workload: Workload, num_symbols: int, repeat
     encode_s = seconds(lambda: peer.encode(symbols, indexes), repeats)
     decode_s = seconds(lambda: peer.decode(stream, indexes), repeats)
     ratio = peer.num_bytes(stream) / workload.entropy_bytes(symbols, indexes)
-    return make_row(name, "", workload.name, num_symbols, 0, (encode_s, decode_s), ratio)
+    return Case(name, workload.name, num_symbols).row((encode_s, decode_s), ratio)
 
 
 def rows_of(simd: str, arguments: argparse.Namespace) -> list[Row]:

@@ -14,12 +14,12 @@ from PIL import Image
 
 from ..runtime.bundle import Bundle, Level
 from ..runtime.codec import Codec
-from ..runtime.profile import Profile
+from ..runtime.profile import GLUE, Profile
 from .fit import NETWORK_TASKS, runs_in
 from .images import Photo
 from .results import Latency, LevelRow, PartRow
 
-NOT_NETWORK = ("coder", "glue")
+NOT_NETWORK = ("coder", *GLUE)
 
 
 @dataclass(frozen=True, slots=True)

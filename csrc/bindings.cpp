@@ -121,39 +121,80 @@ double bits(const py::array& symbols, const py::array& indexes, const Tables& ta
   });
 }
 
-py::array_t<float> quantise(const py::array& y, const py::array& means, py::array symbols) {
-  const float* y_data = data_of<float>(y, "y", "float32");
+// Where the elements of a float32 array (n, h, w) lie, whatever its strides.
+basic::Places places_of(const py::array& y, const char* name) {
+  if (y.ndim() != 3 || !is<float>(y)) refuse(name, "a float32 array (n, h, w)", y);
+  const auto size = [&](int axis) { return static_cast<size_t>(y.shape(axis)); };
+  const auto step = [&](int axis) { return y.strides(axis) / y.itemsize(); };
+  for (int axis = 0; axis < 3; ++axis)
+    if (y.strides(axis) % y.itemsize()) refuse(name, "a float32 array (n, h, w) of whole steps", y);
+  return {size(0), size(1), size(2), step(0), step(1), step(2)};
+}
+
+// A contiguous float32 array of the shape of `like`, or null for None.
+float* optional_y_hat(py::object& y_hat, const py::array& like) {
+  if (y_hat.is_none()) return nullptr;
+  if (!py::isinstance<py::array>(y_hat)) throw py::type_error("y_hat: expected a float32 array or None");
+  auto array = py::reinterpret_borrow<py::array>(y_hat);
+  data_of<float>(array, "y_hat", "float32");
+  check_same_shape(like, array, "means and y_hat");
+  return static_cast<float*>(array.mutable_data());
+}
+
+void quantise(const py::array& y, const py::array& means, py::array symbols, py::object y_hat) {
+  const basic::Places places = places_of(y, "y");
   const int16_t* mean_data = data_of<int16_t>(means, "means", "int16");
   data_of<int32_t>(symbols, "symbols", "int32");
   check_same_shape(y, means, "y and means");
   check_same_shape(y, symbols, "y and symbols");
   int32_t* symbol_data = static_cast<int32_t*>(symbols.mutable_data());  // refuses a read-only array
-  py::array_t<float> y_hat(shape_of(y));
-  float* y_hat_data = y_hat.mutable_data();
+  float* y_hat_data = optional_y_hat(y_hat, means);
+  const auto* y_data = static_cast<const float*>(y.data());
   bool in_range = false;
   {
     py::gil_scoped_release release;
-    in_range = basic::quantise(y_data, mean_data, symbol_data, y_hat_data, size_of(y));
+    in_range = basic::quantise(y_data, places, mean_data, symbol_data, y_hat_data);
   }
   if (!in_range) throw py::value_error("y: expected numbers within 2^20 of the means, got larger ones or NaN");
-  return y_hat;
 }
 
 // Shape and distances of two images (planes, height, width) of one shape, refused where rows are not contiguous.
 template <class From, class To>
 basic::Planes planes_of(const py::array& from, const py::array& to, const char* from_type, const char* to_type) {
-  const auto check = [](const py::array& array, bool is_type, const char* name, const char* type) {
+  const auto check = [](const py::array& array, bool is_type, bool any_rows, const char* name, const char* type) {
     const bool any = array.ndim() == 3 && array.size() > 0;  // without, strides mean nothing
-    const bool rows = any ? array.shape(2) == 1 || array.strides(2) == array.itemsize() : array.ndim() == 3;
+    const bool rows = any ? any_rows || array.shape(2) == 1 || array.strides(2) == array.itemsize() : array.ndim() == 3;
     if (!is_type || !rows)
-      refuse(name, std::string("a ") + type + " array (planes, height, width) with contiguous rows", array);
+      refuse(name, std::string("a ") + type + " array (planes, height, width)" +
+             (any_rows ? "" : " with contiguous rows"), array);
   };
-  check(from, is<From>(from), "source", from_type);
-  check(to, is<To>(to), "target", to_type);
+  check(from, is<From>(from), sizeof(From) == 1, "source", from_type);
+  check(to, is<To>(to), false, "target", to_type);
   check_same_shape(from, to, "source and target");
   const auto size = [&](int axis) { return static_cast<size_t>(from.shape(axis)); };
   const auto step = [](const py::array& array, int axis) { return array.strides(axis) / array.itemsize(); };
-  return {size(0), size(1), size(2), step(from, 0), step(from, 1), step(to, 0), step(to, 1)};
+  return {size(0), size(1), size(2), step(from, 0), step(from, 1), step(to, 0), step(to, 1),
+          step(from, 2)};
+}
+
+// The head of the C data interface's struct ArrowArray, all that is read here.
+struct ArrowArray {
+  int64_t length, null_count, offset, num_buffers, num_children;
+  const void** buffers;
+  ArrowArray** children;
+};
+
+// The bytes behind a capsule "arrow_array" as Pillow makes them: a fixed-size list of bytes, one item a pixel.
+py::array_t<uint8_t> arrow_bytes(py::capsule capsule, size_t size) {
+  if (std::string(capsule.name() ? capsule.name() : "") != "arrow_array")
+    throw py::type_error("capsule: expected one named arrow_array");
+  const auto* list = capsule.get_pointer<const ArrowArray>();
+  const ArrowArray* bytes = list->num_children == 1 ? list->children[0] : nullptr;
+  if (!bytes || list->offset || bytes->offset || bytes->num_buffers != 2 || static_cast<size_t>(bytes->length) != size)
+    throw py::value_error("capsule: expected a list of " + std::to_string(size) + " bytes");
+  py::array_t<uint8_t> array(static_cast<py::ssize_t>(size), static_cast<const uint8_t*>(bytes->buffers[1]), capsule);
+  array.attr("flags").attr("writeable") = false;
+  return array;
 }
 
 void to_floats(const py::array& source, py::array target) {
@@ -194,17 +235,17 @@ class Decoder {
     });
   }
 
-  py::array_t<float> decode_latents(const py::array& indexes, const py::array& means) {
+  void decode_latents(const py::array& indexes, const py::array& means, py::array y, py::object y_hat) {
     const int16_t* mean_data = data_of<int16_t>(means, "means", "int16");
+    const basic::Places places = places_of(y, "y");
     check_same_shape(indexes, means, "indexes and means");
-    return with_indexes(indexes, tables_.cast<const Tables&>(), [&](auto* index_data) {
-      py::array_t<float> y_hat(shape_of(indexes));
-      float* y_hat_data = y_hat.mutable_data();
-      const size_t size = size_of(indexes);
+    check_same_shape(indexes, y, "indexes and y");
+    float* y_data = static_cast<float*>(y.mutable_data());  // refuses a read-only array
+    float* y_hat_data = optional_y_hat(y_hat, means);
+    with_indexes(indexes, tables_.cast<const Tables&>(), [&](auto* index_data) {
       const Use use(busy_);
       py::gil_scoped_release release;
-      decoder_.decode_latents(index_data, mean_data, y_hat_data, size);
-      return y_hat;
+      decoder_.decode_latents(index_data, mean_data, y_hat_data, y_data, places);
     });
   }
 
@@ -266,11 +307,14 @@ PYBIND11_MODULE(_ans, module) {
   py::class_<Decoder>(module, "Decoder")
       .def(py::init<py::buffer, py::object>(), py::arg("data"), py::arg("tables"))
       .def("decode", &Decoder::decode, py::arg("indexes"))
-      .def("decode_latents", &Decoder::decode_latents, py::arg("indexes"), py::arg("means"))
+      .def("decode_latents", &Decoder::decode_latents, py::arg("indexes"), py::arg("means"), py::arg("y"),
+           py::arg("y_hat") = py::none())
       .def("finish", &Decoder::finish)
       .def_property_readonly("position", &Decoder::position);
   module.def("encode", &encode, py::arg("symbols"), py::arg("indexes"), py::arg("tables"), py::arg("num_lanes") = 0);
-  module.def("quantise", &quantise, py::arg("y"), py::arg("means"), py::arg("symbols"));
+  module.def("quantise", &quantise, py::arg("y"), py::arg("means"), py::arg("symbols"),
+             py::arg("y_hat") = py::none());
+  module.def("arrow_bytes", &arrow_bytes, py::arg("capsule"), py::arg("size"));
   module.def("to_floats", &to_floats, py::arg("source"), py::arg("target"));
   module.def("to_bytes", &to_bytes, py::arg("source"), py::arg("target"));
   module.def("bits", &bits, py::arg("symbols"), py::arg("indexes"), py::arg("tables"));

@@ -10,7 +10,7 @@ namespace basic {
 namespace {
 
 constexpr size_t kMaxEntries = 1u << 16;     // an entry index is 16 bits of a look-up
-constexpr size_t kMaxLutEntries = 1u << 24;  // 64 MiB: what hostile tables may cost
+constexpr size_t kMaxLutEntries = 1u << 23;  // 64 MiB: what hostile tables may cost
 
 // Slots [begin, end) that buckets of 2^shift slots may cover because none of them holds two inner boundaries: the
 // longest such run.
@@ -108,7 +108,13 @@ void Tables::add_lut(TableParams& table, const std::vector<uint32_t>& starts) {
   size_t k = 0;
   for (uint32_t slot = 0; slot < num_slots;) {
     while (starts[k + 1] <= slot) ++k;
-    lut_[lut_index(slot, table)] = (table.first_entry + static_cast<uint32_t>(k)) | starts[k + 1] << 16;
+    const uint32_t* entry = &entries_[table.first_entry + k];
+    const bool is_last = k + 1 == table.num_entries, next_is_last = k + 2 == table.num_entries;
+    uint64_t packed = (*entry & ~kEscapeBit) | static_cast<uint64_t>(table.first_entry + k) << kFoundIndex;
+    if (is_last) packed |= uint64_t{1} << kFoundEscape;
+    if (next_is_last) packed |= uint64_t{1} << (kFoundEscape + 1);
+    if (!is_last) packed |= static_cast<uint64_t>(entry_frequency(entry[1])) << kFoundNext;
+    lut_[lut_index(slot, table)] = packed;
     slot += slot >= run.begin && slot < run.end ? 1u << shift : 1;
   }
 }
@@ -117,21 +123,26 @@ void Tables::fill_columns() {
   column_size_ = std::max<size_t>(params_.size(), kMinColumn);
   columns_.resize(4 * column_size_);
   for (size_t t = 0; t < params_.size(); ++t) {
-    columns_[t] = params_[t].lut_base_shift;
-    columns_[column_size_ + t] = params_[t].folds;
-    columns_[2 * column_size_ + t] = static_cast<uint32_t>(params_[t].value_base);
-    columns_[3 * column_size_ + t] = params_[t].first_entry | (params_[t].num_entries - 1) << 16;
+    const TableParams& table = params_[t];
+    const TableRow row = {table.lut_base_shift, table.folds, static_cast<uint32_t>(table.value_base),
+                          table.first_entry | (table.num_entries - 1) << 16};
+    rows_.push_back(row);
+    columns_[t] = row.lut_base_shift;
+    columns_[column_size_ + t] = row.folds;
+    columns_[2 * column_size_ + t] = row.value_base;
+    columns_[3 * column_size_ + t] = row.symbol_entries;
   }
 }
 
 TableView Tables::view() const {
   const uint32_t* column = columns_.data();
   const TableColumns columns = {column, column + column_size_, column + 2 * column_size_, column + 3 * column_size_};
-  return {entries_.data(), lut_.data(), params_.data(), columns, static_cast<uint32_t>(params_.size()), precision_};
+  return {entries_.data(), lut_.data(), params_.data(), rows_.data(), columns, static_cast<uint32_t>(params_.size()), precision_};
 }
 
 size_t Tables::num_bytes() const {
-  return 4 * (entries_.size() + lut_.size() + columns_.size()) + sizeof(TableParams) * params_.size();
+  return 4 * (entries_.size() + columns_.size()) + 8 * lut_.size() +
+         (sizeof(TableParams) + sizeof(TableRow)) * params_.size();
 }
 
 template <class Symbol, class Index>

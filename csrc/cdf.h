@@ -25,8 +25,10 @@ class Tables {
   void fill_columns();
 
   int precision_;
-  std::vector<uint32_t> entries_, lut_;
+  std::vector<uint32_t> entries_;
+  std::vector<uint64_t> lut_;
   std::vector<TableParams> params_;
+  std::vector<TableRow> rows_;
   std::vector<uint32_t> columns_;  // four columns of column_size_
   size_t column_size_ = 0;
 };

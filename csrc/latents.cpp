@@ -19,10 +19,34 @@ inline int32_t bits_of(float value) {
   return bits;
 }
 
-}  // namespace
+constexpr size_t kBlock = 2048;  // what is between two passes stays in the first cache
 
-bool quantise(const float* __restrict y, const int16_t* __restrict means, int32_t* __restrict symbols,
-              float* __restrict y_hat, size_t size) {
+// Call row(values, place, count) for the pieces of rows that hold elements [from, from + count).
+template <class Value, class Place, class Row>
+void for_rows(Value* values, Place* y, const Places& places, size_t from, size_t count, Row row) {
+  size_t line = from / places.width, column = from % places.width;
+  while (count > 0) {
+    const size_t now = std::min(count, places.width - column);
+    const ptrdiff_t at = static_cast<ptrdiff_t>(line / places.height) * places.plane +
+                         static_cast<ptrdiff_t>(line % places.height) * places.row +
+                         static_cast<ptrdiff_t>(column) * places.column;
+    row(values, y + at, now);
+    values += now, count -= now, column = 0, ++line;
+  }
+}
+
+void gather(const float* y, float* values, const Places& places, size_t from, size_t count) {
+  for_rows(values, y, places, from, count, [step = places.column](float* to, const float* row, size_t size) {
+    if (step == 2) {
+      for (size_t k = 0; k < size; ++k) to[k] = row[2 * k];
+    } else {
+      for (size_t k = 0; k < size; ++k) to[k] = row[static_cast<ptrdiff_t>(k) * step];
+    }
+  });
+}
+
+bool quantise_block(const float* __restrict y, const int16_t* __restrict means, int32_t* __restrict symbols,
+                    float* __restrict y_hat, size_t size) {
   int32_t out_of_range = 0;
   for (size_t i = 0; i < size; ++i) {
     const float mean = static_cast<float>(means[i]) * kEighth;
@@ -35,18 +59,34 @@ bool quantise(const float* __restrict y, const int16_t* __restrict means, int32_
   return !out_of_range;
 }
 
-bool add_means(const int32_t* symbols, const int16_t* means, float* y_hat, size_t size) {
+}  // namespace
+
+bool quantise(const float* y, const Places& places, const int16_t* means, int32_t* symbols, float* y_hat) {
+  float block[kBlock], sums[kBlock];
+  bool in_range = true;
+  const size_t size = places.size();
+  for (size_t from = 0; from < size; from += kBlock) {
+    const size_t count = std::min(kBlock, size - from);
+    gather(y, block, places, from, count);
+    in_range &= quantise_block(block, means + from, symbols + from, y_hat ? y_hat + from : sums, count);
+  }
+  return in_range;
+}
+
+bool add_means(const int32_t* __restrict symbols, const int16_t* __restrict means, float* __restrict y_hat,
+               size_t size) {
   uint32_t out_of_range = 0;
-  int32_t block[1024];  // a copy: y_hat may be the same memory
-  for (size_t first = 0; first < size; first += 1024) {
-    const size_t count = std::min<size_t>(1024, size - first);
-    std::memcpy(block, symbols + first, 4 * count);
-    for (size_t i = 0; i < count; ++i) {
-      out_of_range |= static_cast<uint32_t>(block[i]) + kMaxSymbol > 2u * kMaxSymbol;
-      y_hat[first + i] = static_cast<float>(block[i]) + static_cast<float>(means[first + i]) * kEighth;
-    }
+  for (size_t i = 0; i < size; ++i) {
+    out_of_range |= static_cast<uint32_t>(symbols[i]) + kMaxSymbol > 2u * kMaxSymbol;
+    y_hat[i] = static_cast<float>(symbols[i]) + static_cast<float>(means[i]) * kEighth;
   }
   return !out_of_range;
+}
+
+void scatter(const float* values, float* y, const Places& places, size_t from, size_t count) {
+  for_rows(values, y, places, from, count, [step = places.column](const float* values, float* row, size_t size) {
+    for (size_t k = 0; k < size; ++k) row[static_cast<ptrdiff_t>(k) * step] = values[k];
+  });
 }
 
 }  // namespace basic

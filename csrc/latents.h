@@ -8,11 +8,22 @@ namespace basic {
 
 constexpr int32_t kMaxSymbol = 1 << 20;  // y_hat in eighths stays below 2^24: exact in float32
 
-// symbols = round(y - means / 8), ties to even; y_hat = symbols + means / 8, exactly. False where a symbol is beyond
-// kMaxSymbol or y is not a number: then the results are worthless.
-bool quantise(const float* y, const int16_t* means, int32_t* symbols, float* y_hat, size_t size);
+// Where element (plane, row, column) of a part of a larger array lies; distances in elements.
+struct Places {
+  size_t num_planes, height, width;
+  ptrdiff_t plane, row, column;
 
-// y_hat = symbols + means / 8. False where a symbol is beyond kMaxSymbol. y_hat may lie where symbols lies.
+  size_t size() const { return num_planes * height * width; }
+};
+
+// symbols = round(y - means / 8), ties to even; y_hat = symbols + means / 8, exactly, unless y_hat is null. Only y lies
+// as `places` says. False where a symbol is beyond kMaxSymbol or y is not a number: then the results are worthless.
+bool quantise(const float* y, const Places& places, const int16_t* means, int32_t* symbols, float* y_hat);
+
+// y_hat = symbols + means / 8. False where a symbol is beyond kMaxSymbol.
 bool add_means(const int32_t* symbols, const int16_t* means, float* y_hat, size_t size);
+
+// Elements [from, from + count) of the part, counted row after row, from `values`.
+void scatter(const float* values, float* y, const Places& places, size_t from, size_t count);
 
 }  // namespace basic

@@ -1,5 +1,7 @@
 #include "pixels.h"
 
+#include <cstring>
+
 #include "rans_simd.h"
 
 #if BASIC_X86
@@ -9,9 +11,49 @@
 namespace basic {
 namespace {
 
-void row_to_floats(const uint8_t* __restrict from, float* __restrict to, size_t width) {
-  for (size_t k = 0; k < width; ++k) to[k] = static_cast<float>(from[k]) * (1.0f / 255.0f);
+constexpr float kStep = 1.0f / 255.0f;
+
+void row_to_floats(const uint8_t* __restrict from, ptrdiff_t pixel, float* __restrict to, size_t width) {
+  if (pixel == 1) {
+    for (size_t k = 0; k < width; ++k) to[k] = static_cast<float>(from[k]) * kStep;
+  } else {
+    for (size_t k = 0; k < width; ++k) to[k] = static_cast<float>(from[static_cast<ptrdiff_t>(k) * pixel]) * kStep;
+  }
 }
+
+#if BASIC_X86
+inline __m128i load_pixel(const uint8_t* from) {
+  int32_t pixel;
+  std::memcpy(&pixel, from, sizeof pixel);
+  return _mm_cvtsi32_si128(pixel);
+}
+
+// Four interleaved pixels of 3 or 4 bytes: the first three bytes of each, with rubbish above them.
+inline __m128i load_pixels(const uint8_t* from, ptrdiff_t pixel) {
+  if (pixel == 4) return _mm_loadu_si128(reinterpret_cast<const __m128i*>(from));
+  return _mm_unpacklo_epi64(_mm_unpacklo_epi32(load_pixel(from), load_pixel(from + 3)),
+                            _mm_unpacklo_epi32(load_pixel(from + 6), load_pixel(from + 9)));
+}
+
+// The part of a row of interleaved pixels that fills vectors, to three planes. Returns its length.
+size_t vectors_to_floats(const uint8_t* from, ptrdiff_t pixel, float* to, ptrdiff_t to_plane, size_t width) {
+  const __m128i byte = _mm_set1_epi32(255);
+  const __m128 step = _mm_set1_ps(kStep);
+  const auto store = [&](float* place, __m128i values) {
+    _mm_storeu_ps(place, _mm_mul_ps(_mm_cvtepi32_ps(_mm_and_si128(values, byte)), step));
+  };
+  size_t k = 0;
+  for (; k + 5 <= width; k += 4) {  // four bytes of the last of four pixels of three reach into the next
+    const __m128i four = load_pixels(from + static_cast<ptrdiff_t>(k) * pixel, pixel);
+    store(to + k, four);
+    store(to + k + to_plane, _mm_srli_epi32(four, 8));
+    store(to + k + 2 * to_plane, _mm_srli_epi32(four, 16));
+  }
+  return k;
+}
+#else
+size_t vectors_to_floats(const uint8_t*, ptrdiff_t, float*, ptrdiff_t, size_t) { return 0; }
+#endif
 
 #if BASIC_X86
 // Four numbers as integers, at most 255; `bad` collects lanes that are NaN. SSE2, which every x86-64 has.
@@ -53,12 +95,19 @@ int row_to_bytes(const float* from, uint8_t* to, size_t width) {
 }  // namespace
 
 void to_floats(const uint8_t* from, float* to, const Planes& planes) {
-  for (size_t plane = 0; plane < planes.num_planes; ++plane)
-    for (size_t row = 0; row < planes.height; ++row) {
-      const auto p = static_cast<ptrdiff_t>(plane), r = static_cast<ptrdiff_t>(row);
-      row_to_floats(from + p * planes.from_plane + r * planes.from_row, to + p * planes.to_plane + r * planes.to_row,
-                    planes.width);
+  const ptrdiff_t pixel = planes.from_pixel;
+  const bool interleaved = planes.num_planes == 3 && planes.from_plane == 1 && (pixel == 3 || pixel == 4);
+  for (size_t row = 0; row < planes.height; ++row) {
+    const auto r = static_cast<ptrdiff_t>(row);
+    const uint8_t* from_row = from + r * planes.from_row;
+    float* to_row = to + r * planes.to_row;
+    const size_t done = interleaved ? vectors_to_floats(from_row, pixel, to_row, planes.to_plane, planes.width) : 0;
+    for (size_t plane = 0; plane < planes.num_planes; ++plane) {
+      const auto p = static_cast<ptrdiff_t>(plane), k = static_cast<ptrdiff_t>(done);
+      row_to_floats(from_row + p * planes.from_plane + k * pixel, pixel, to_row + p * planes.to_plane + k,
+                    planes.width - done);
     }
+  }
 }
 
 bool to_bytes(const float* from, uint8_t* to, const Planes& planes) {

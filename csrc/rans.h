@@ -33,22 +33,28 @@ struct TableParams {
   int32_t value_base;       // offset - first_entry (mod 2^32): symbol = value_base + entry index
 };
 
-// Entry: start | frequency << 15 | escape << 31. Both fit 15 bits: an escape takes at least one slot of each table.
-// Look-up: entry index | start of the next entry << 16: the right entry is this one or the next.
-// Columns: the same parameters, one array each, for vector code; readable for at least kMinColumn tables.
+// What vector code needs of a table, in 16 bytes: one load a symbol.
+struct alignas(16) TableRow {
+  uint32_t lut_base_shift, folds, value_base;
+  uint32_t symbol_entries;  // first entry | number of entries without the escape << 16
+};
+
+// The same, one array a field; readable for at least kMinColumn tables.
 constexpr uint32_t kMinColumn = 64;
 
 struct TableColumns {
   const uint32_t* lut_base_shift;
   const uint32_t* folds;
   const uint32_t* value_base;
-  const uint32_t* symbol_entries;  // first entry | number of entries without the escape << 16
+  const uint32_t* symbol_entries;
 };
 
+// Entry: start | frequency << 15 | escape << 31. Both fit 15 bits: an escape takes at least one slot of each table.
 struct TableView {
   const uint32_t* entries;
-  const uint32_t* lut;
+  const uint64_t* lut;  // see Found
   const TableParams* params;
+  const TableRow* rows;
   TableColumns columns;
   uint32_t num_tables;
   int precision;
@@ -67,6 +73,24 @@ static inline uint32_t lut_index(uint32_t slot, const TableParams& table) {
   const uint32_t fine = slot - high_fold;  // may wrap below zero: compare as signed
   const uint32_t index = static_cast<int32_t>(fine) > static_cast<int32_t>(folded) ? fine : folded;
   return (table.lut_base_shift >> 4) + index;
+}
+
+// A look-up holds all that a slot can decode to: entry k up to its end, entry k + 1 from there on. From the low bits: start
+// of k (15), frequency of k (15), whether k and k + 1 are escapes (1 and 1), k (16), frequency of k + 1 (15).
+constexpr int kFoundEscape = 30, kFoundIndex = 32, kFoundNext = 48;
+
+struct Found {
+  uint32_t index, frequency, rest;  // entry; its frequency; slot - its start
+  bool escape;
+};
+
+static inline Found find(uint64_t packed, uint32_t slot) {
+  const uint32_t low = static_cast<uint32_t>(packed), frequency = entry_frequency(low);
+  const uint32_t rest = slot - entry_start(low);
+  const uint32_t is_next = rest >= frequency;
+  const uint32_t next_frequency = static_cast<uint32_t>(packed >> kFoundNext);
+  return {(static_cast<uint32_t>(packed >> kFoundIndex) & 0xffff) + is_next,
+          is_next ? next_frequency : frequency, rest - (is_next ? frequency : 0), (low >> (kFoundEscape + is_next) & 1) != 0};
 }
 
 // Escape: how far outside the table, and on which side. Head of 4 bits: side | m << 1; m < 6 is the distance itself,

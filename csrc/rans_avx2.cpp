@@ -8,12 +8,6 @@
 namespace basic {
 namespace {
 
-inline __m256i load_indexes(const uint8_t* indexes) {
-  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(indexes)));
-}
-inline __m256i load_indexes(const uint16_t* indexes) {
-  return _mm256_cvtepu16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(indexes)));
-}
 inline __m256i load_symbols(const int16_t* symbols) {
   return _mm256_cvtepi16_epi32(_mm_loadu_si128(reinterpret_cast<const __m128i*>(symbols)));
 }
@@ -23,6 +17,36 @@ inline void store_vector(void* words, __m256i vector) { _mm256_storeu_si256(stat
 
 inline __m256i gather(const uint32_t* base, __m256i index) {
   return _mm256_i32gather_epi32(reinterpret_cast<const int*>(base), index, 4);
+}
+
+inline __m256i two_rows(const TableRow* low, const TableRow* high) {
+  const __m128i first = _mm_load_si128(reinterpret_cast<const __m128i*>(low));
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(first), *reinterpret_cast<const __m128i*>(high), 1);
+}
+
+struct Fields {
+  __m256i lut_base_shift, folds, value_base, symbol_entries;
+};
+
+// The rows of 8 symbols, turned into fields: 8 loads where gathering each field takes 8 a field.
+template <class Index>
+inline Fields load_fields(const TableRow* rows, const Index* indexes) {
+  const auto pair = [&](int k) { return two_rows(rows + indexes[k], rows + indexes[k + 4]); };
+  const __m256i row0 = pair(0), row1 = pair(1), row2 = pair(2), row3 = pair(3);
+  const __m256i low01 = _mm256_unpacklo_epi32(row0, row1), high01 = _mm256_unpackhi_epi32(row0, row1);
+  const __m256i low23 = _mm256_unpacklo_epi32(row2, row3), high23 = _mm256_unpackhi_epi32(row2, row3);
+  return {_mm256_unpacklo_epi64(low01, low23), _mm256_unpackhi_epi64(low01, low23),
+          _mm256_unpacklo_epi64(high01, high23), _mm256_unpackhi_epi64(high01, high23)};
+}
+
+// 8 look-ups, their lower and upper halves apart.
+inline void gather_lut(const uint64_t* lut, __m256i place, __m256i& low, __m256i& high) {
+  const auto* base = reinterpret_cast<const long long*>(lut);
+  const __m256i order = _mm256_permute4x64_epi64(place, 0xd8);  // lanes 0 1 4 5, 2 3 6 7: as shuffle_ps joins them
+  const __m256 a = _mm256_castsi256_ps(_mm256_i32gather_epi64(base, _mm256_castsi256_si128(order), 8));
+  const __m256 b = _mm256_castsi256_ps(_mm256_i32gather_epi64(base, _mm256_extracti128_si256(order, 1), 8));
+  low = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88));
+  high = _mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xdd));
 }
 
 // All bits of a lane where a >= b, unsigned.
@@ -61,24 +85,27 @@ inline __m256i lane_numbers(uint64_t bytes) {
 template <class Index>
 inline bool step(const TableView& tables, const Index* indexes, __m256i& state, __m256i& symbols) {
   const __m256i low_half = _mm256_set1_epi32(0xffff), low_15 = _mm256_set1_epi32(0x7fff);
-  const __m256i index = load_indexes(indexes);
-  const __m256i base_shift = gather(tables.columns.lut_base_shift, index);
-  const __m256i folds = gather(tables.columns.folds, index);
+  const Fields fields = load_fields(tables.rows, indexes);
+  const __m256i base_shift = fields.lut_base_shift, folds = fields.folds;
   const __m256i slot = _mm256_and_si256(state, _mm256_set1_epi32((1 << tables.precision) - 1));
   const __m256i coarse = _mm256_add_epi32(_mm256_srlv_epi32(slot, _mm256_and_si256(base_shift, _mm256_set1_epi32(15))),
                                           _mm256_and_si256(folds, low_half));
   const __m256i fine = _mm256_sub_epi32(slot, _mm256_srli_epi32(folds, 16));
   const __m256i place = _mm256_add_epi32(_mm256_max_epi32(_mm256_min_epi32(slot, coarse), fine),
                                          _mm256_srli_epi32(base_shift, 4));
-  const __m256i found = gather(tables.lut, place);
-  const __m256i is_next = at_least(slot, _mm256_srli_epi32(found, 16));  // -1 or 0
-  const __m256i entry_index = _mm256_sub_epi32(_mm256_and_si256(found, low_half), is_next);
-  const __m256i entry = gather(tables.entries, entry_index);
-  symbols = _mm256_add_epi32(entry_index, gather(tables.columns.value_base, index));
-  const __m256i frequency = _mm256_and_si256(_mm256_srli_epi32(entry, 15), low_15);
+  __m256i low, high;
+  gather_lut(tables.lut, place, low, high);
+  const __m256i first = _mm256_and_si256(_mm256_srli_epi32(low, 15), low_15);
+  const __m256i past = _mm256_sub_epi32(slot, _mm256_and_si256(low, low_15));
+  const __m256i rest = _mm256_sub_epi32(past, first);
+  const __m256i is_first = _mm256_srai_epi32(rest, 31);  // both are below 2^15
+  const __m256i frequency = _mm256_blendv_epi8(_mm256_srli_epi32(high, 16), first, is_first);
   state = _mm256_add_epi32(_mm256_mullo_epi32(frequency, _mm256_srli_epi32(state, tables.precision)),
-                           _mm256_sub_epi32(slot, _mm256_and_si256(entry, low_15)));
-  return lane_bits(entry) != 0;
+                           _mm256_blendv_epi8(rest, past, is_first));
+  const __m256i entry_index = _mm256_sub_epi32(_mm256_add_epi32(_mm256_and_si256(high, low_half), is_first),
+                                               _mm256_set1_epi32(-1));
+  symbols = _mm256_add_epi32(entry_index, fields.value_base);
+  return lane_bits(_mm256_blendv_epi8(low, _mm256_slli_epi32(low, 1), is_first)) != 0;
 }
 
 // Lanes below 2^16 take a word each, in lane order; 16 bytes behind `next` must be readable.
@@ -94,9 +121,9 @@ inline const uint8_t* renormalise(__m256i& state, const uint8_t* next) {
 // The entries of 8 symbols; false where one of them is outside its table.
 template <class Symbol, class Index>
 inline bool find_entries(const TableView& tables, const Symbol* symbols, const Index* indexes, __m256i& entries) {
-  const __m256i index = load_indexes(indexes);
-  const __m256i range = gather(tables.columns.symbol_entries, index);
-  const __m256i entry_index = _mm256_sub_epi32(load_symbols(symbols), gather(tables.columns.value_base, index));
+  const Fields fields = load_fields(tables.rows, indexes);
+  const __m256i range = fields.symbol_entries;
+  const __m256i entry_index = _mm256_sub_epi32(load_symbols(symbols), fields.value_base);
   const __m256i slot = _mm256_sub_epi32(entry_index, _mm256_and_si256(range, _mm256_set1_epi32(0xffff)));
   entries = _mm256_setzero_si256();
   if (lane_bits(at_least(slot, _mm256_srli_epi32(range, 16)))) return false;

@@ -21,6 +21,15 @@ inline __m512i load_symbols(const int32_t* symbols) { return _mm512_loadu_si512(
 
 inline __m512i gather(const uint32_t* base, __m512i index) { return _mm512_i32gather_epi32(index, base, 4); }
 
+// 16 look-ups, their lower and upper halves apart.
+inline void gather_lut(const uint64_t* lut, __m512i place, __m512i& low, __m512i& high) {
+  const __m512i a = _mm512_i32gather_epi64(_mm512_castsi512_si256(place), lut, 8);
+  const __m512i b = _mm512_i32gather_epi64(_mm512_extracti32x8_epi32(place, 1), lut, 8);
+  const __m512i even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+  low = _mm512_permutex2var_epi32(a, even, b);
+  high = _mm512_permutex2var_epi32(a, _mm512_add_epi32(even, _mm512_set1_epi32(1)), b);
+}
+
 // One parameter of every table: 64 tables fit four registers, more are gathered from memory.
 template <bool kInRegisters>
 struct Column {
@@ -42,11 +51,10 @@ template <bool kInRegisters>
 struct DecodeTables {
   explicit DecodeTables(const TableView& tables)
       : lut(tables.lut),
-        entries(tables.entries),
         lut_base_shift(tables.columns.lut_base_shift),
         folds(tables.columns.folds),
         value_base(tables.columns.value_base) {}
-  const uint32_t *lut, *entries;
+  const uint64_t* lut;
   Column<kInRegisters> lut_base_shift, folds, value_base;
 };
 
@@ -63,16 +71,18 @@ inline bool step(const DecodeTables<kInRegisters>& tables, int precision, const 
   const __m512i fine = _mm512_sub_epi32(slot, _mm512_srli_epi32(folds, 16));
   const __m512i place = _mm512_add_epi32(_mm512_max_epi32(_mm512_min_epi32(slot, coarse), fine),
                                          _mm512_srli_epi32(base_shift, 4));
-  const __m512i found = gather(tables.lut, place);
-  const __mmask16 is_next = _mm512_cmpge_epu32_mask(slot, _mm512_srli_epi32(found, 16));
-  __m512i entry_index = _mm512_and_si512(found, low_half);
-  entry_index = _mm512_mask_add_epi32(entry_index, is_next, entry_index, _mm512_set1_epi32(1));
-  const __m512i entry = gather(tables.entries, entry_index);
-  if (_mm512_movepi32_mask(entry)) return true;
-  symbols = _mm512_add_epi32(entry_index, tables.value_base(index));
-  const __m512i frequency = _mm512_srli_epi32(entry, 15);
+  __m512i low, high;
+  gather_lut(tables.lut, place, low, high);
+  const __m512i first = _mm512_and_si512(_mm512_srli_epi32(low, 15), low_15);
+  const __m512i past = _mm512_sub_epi32(slot, _mm512_and_si512(low, low_15));
+  const __mmask16 is_next = _mm512_cmpge_epu32_mask(past, first);
+  if (_mm512_movepi32_mask(_mm512_mask_slli_epi32(low, _knot_mask16(is_next), low, 1))) return true;
+  const __m512i frequency = _mm512_mask_srli_epi32(first, is_next, high, 16);
   state = _mm512_add_epi32(_mm512_mullo_epi32(frequency, _mm512_srli_epi32(state, precision)),
-                           _mm512_sub_epi32(slot, _mm512_and_si512(entry, low_15)));
+                           _mm512_mask_sub_epi32(past, is_next, past, first));
+  const __m512i entry_index = _mm512_and_si512(high, low_half);
+  symbols = _mm512_add_epi32(_mm512_mask_add_epi32(entry_index, is_next, entry_index, _mm512_set1_epi32(1)),
+                             tables.value_base(index));
   return false;
 }
 

@@ -32,6 +32,9 @@ size_t encode_avx512(const TableView& tables, uint32_t* states, uint32_t num_lan
 //   encode<kLanes, kFew>(view, states, writer, symbols, indexes, num_rows) -> rows done, counted from the back,
 //     begins no row with less room than kLanes words, stops before a row with an escape.
 // kFew: all indexes are below kMinColumn.
+// Looked at block by block: the few symbols of a tile that have higher indexes come first and must not slow the others.
+constexpr size_t kBlock = 4096;
+
 template <class Index>
 static bool all_few(const Index* indexes, size_t num_indexes) {
   uint32_t any = 0;
@@ -77,13 +80,17 @@ static size_t encode_with(const TableView& tables, uint32_t* states, Writer& wri
   if (to < first_row) return encode_scalar(tables, states, kLanes, writer, symbols, indexes, from, to);
   const size_t last = to / kLanes * kLanes;
   to = encode_scalar(tables, states, kLanes, writer, symbols, indexes, last, to);
-  const bool few = all_few(indexes + from, to - from);
-  while (to == to / kLanes * kLanes && to > first_row) {
-    const size_t num_rows = (to - first_row) / kLanes;
-    const size_t done = few ? Rows::template encode<kLanes, true>(tables, states, writer, symbols + first_row, indexes + first_row, num_rows)
-                            : Rows::template encode<kLanes, false>(tables, states, writer, symbols + first_row, indexes + first_row, num_rows);
+  bool few = false;
+  for (size_t block = to; to == to / kLanes * kLanes && to > first_row;) {
+    if (to == block) {
+      block = to - first_row > kBlock ? to - kBlock : first_row;
+      few = all_few(indexes + block, to - block);
+    }
+    const size_t num_rows = (to - block) / kLanes;
+    const size_t done = few ? Rows::template encode<kLanes, true>(tables, states, writer, symbols + block, indexes + block, num_rows)
+                            : Rows::template encode<kLanes, false>(tables, states, writer, symbols + block, indexes + block, num_rows);
     to -= done * kLanes;
-    if (done == num_rows) break;
+    if (done == num_rows) continue;
     if (writer.room() < kLanes * kMaxWordsPerSymbol) return to;
     to = encode_scalar(tables, states, kLanes, writer, symbols, indexes, to - kLanes, to);
   }

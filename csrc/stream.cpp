@@ -1,10 +1,10 @@
 #include "stream.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 
 #include "dispatch.h"
-#include "latents.h"
 
 namespace basic {
 namespace {
@@ -14,12 +14,28 @@ namespace {
 constexpr struct { size_t num_bytes; uint32_t num_lanes; } kLanesFor[] = {
     {1 << 18, 32}, {4096, 16}, {2048, 8}, {1024, 4}, {512, 2}, {0, 1}};
 
-constexpr size_t kManySymbols = 2'000'000;  // likely more than 256 KiB
-
 uint32_t lanes_for(size_t num_bytes) {
   for (const auto& row : kLanesFor)
     if (num_bytes >= row.num_bytes) return row.num_lanes;
   return 1;
+}
+
+// About the size of the stream, from a sample of the symbols: every k-th of at most 512.
+template <class Symbol, class Index>
+size_t guess_bytes(const TableView& tables, const Symbol* symbols, const Index* indexes, size_t num_symbols) {
+  const size_t step = num_symbols / 512 + 1;
+  double num_bits = 0, product = 1;
+  size_t num_samples = 0;
+  for (size_t i = step / 2; i < num_symbols; i += step) {
+    const TableParams& table = tables.params[indexes[i]];
+    const uint32_t slot = static_cast<uint32_t>(static_cast<int32_t>(symbols[i])) - static_cast<uint32_t>(table.offset);
+    if (slot >= table.num_entries - 1) num_bits += escape_bits(table, symbols[i]);
+    product *= entry_frequency(tables.entries[table.first_entry + std::min(slot, table.num_entries - 1)]);
+    if (++num_samples % 32 == 0) num_bits -= std::log2(product), product = 1;  // 2^(15 * 32) is far from infinity
+  }
+  if (num_samples == 0) return 0;
+  num_bits += static_cast<double>(num_samples) * tables.precision - std::log2(product);
+  return static_cast<size_t>(num_bits / 8 * (static_cast<double>(num_symbols) / static_cast<double>(num_samples)));
 }
 
 int log2_floor(uint32_t value) {
@@ -139,7 +155,7 @@ void EncodedStream::copy_to(uint8_t* bytes) const {
 #endif
 }
 
-// The size decides the number of lanes and is known afterwards: guess, and encode again if that was wrong.
+// The size decides the number of lanes and is known afterwards: guess, and encode again where that was wrong.
 template <class Symbol, class Index>
 EncodedStream encode_stream(const Tables& tables, const Symbol* symbols, const Index* indexes, size_t num_symbols,
                             uint32_t num_lanes) {
@@ -152,7 +168,7 @@ EncodedStream encode_stream(const Tables& tables, const Symbol* symbols, const I
     encode_at_most(num_lanes);
     return stream;
   }
-  const uint32_t guess = encode_at_most(num_symbols < kManySymbols ? kMaxLanes / 2 : kMaxLanes);
+  const uint32_t guess = encode_at_most(lanes_for(guess_bytes(tables.view(), symbols, indexes, num_symbols)));
   const uint32_t wanted = lanes_for(stream.num_bytes());
   if (wanted != guess) encode_at_most(wanted);
   return stream;
@@ -226,13 +242,22 @@ void StreamDecoder::decode(const Index* indexes, int32_t* symbols, size_t num_sy
 }
 
 template <class Index>
-void StreamDecoder::decode_latents(const Index* indexes, const int16_t* means, float* y_hat, size_t num_symbols) {
-  static_assert(sizeof(float) == sizeof(int32_t));
-  int32_t* symbols = reinterpret_cast<int32_t*>(y_hat);  // add_means reads them by memcpy
-  decode(indexes, symbols, num_symbols);
-  if (add_means(symbols, means, y_hat, num_symbols)) return;
-  failed_ = true;
-  throw BitstreamError("coder: before symbol " + std::to_string(position_) + ": a latent beyond 2^20");
+void StreamDecoder::decode_latents(const Index* indexes, const int16_t* means, float* y_hat, float* y,
+                                   const Places& places) {
+  constexpr size_t kBlock = 4096;  // symbols and sums stay in the cache
+  int32_t symbols[kBlock];
+  float sums[kBlock];
+  const size_t size = places.size();
+  for (size_t from = 0; from < size; from += kBlock) {
+    const size_t count = std::min(kBlock, size - from);
+    float* sum = y_hat ? y_hat + from : sums;
+    decode(indexes + from, symbols, count);
+    if (!add_means(symbols, means + from, sum, count)) {
+      failed_ = true;
+      throw BitstreamError("coder: before symbol " + std::to_string(position_) + ": a latent beyond 2^20");
+    }
+    scatter(sum, y, places, from, count);
+  }
 }
 
 void StreamDecoder::finish() {
@@ -251,8 +276,8 @@ BASIC_INSTANTIATE_STREAM(int16_t, uint8_t)
 BASIC_INSTANTIATE_STREAM(int16_t, uint16_t)
 BASIC_INSTANTIATE_STREAM(int32_t, uint8_t)
 BASIC_INSTANTIATE_STREAM(int32_t, uint16_t)
-template void StreamDecoder::decode_latents(const uint8_t*, const int16_t*, float*, size_t);
-template void StreamDecoder::decode_latents(const uint16_t*, const int16_t*, float*, size_t);
+template void StreamDecoder::decode_latents(const uint8_t*, const int16_t*, float*, float*, const Places&);
+template void StreamDecoder::decode_latents(const uint16_t*, const int16_t*, float*, float*, const Places&);
 template void StreamDecoder::decode(const uint8_t*, int32_t*, size_t);
 template void StreamDecoder::decode(const uint16_t*, int32_t*, size_t);
 

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "cdf.h"
+#include "latents.h"
 #include "rans.h"
 
 namespace basic {
@@ -40,9 +41,10 @@ class StreamDecoder {
 
   template <class Index>
   void decode(const Index* indexes, int32_t* symbols, size_t num_symbols);
-  // Symbols + means / 8; symbols beyond kMaxSymbol are damage.
+  // Symbols + means / 8, to y_hat one after the other (unless it is null) and to y as `places` says; symbols beyond
+  // kMaxSymbol are damage. As many as there are places.
   template <class Index>
-  void decode_latents(const Index* indexes, const int16_t* means, float* y_hat, size_t num_symbols);
+  void decode_latents(const Index* indexes, const int16_t* means, float* y_hat, float* y, const Places& places);
   void finish();  // throws unless the stream ends exactly here
   uint64_t position() const { return position_; }
 

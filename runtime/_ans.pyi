@@ -34,10 +34,11 @@ class Decoder:
     def decode(self, indexes: _Array) -> npt.NDArray[np.int32]:
         """indexes: uint8 or uint16, any shape -> symbols int32 of that shape. Raises BitstreamError, and then always."""
 
-    def decode_latents(self, indexes: _Array, means: _Array) -> npt.NDArray[np.float32]:
-        """indexes, means: int16 in eighths, one shape -> y_hat = symbols + means / 8, exact, float32 of that shape.
+    def decode_latents(self, indexes: _Array, means: _Array, y: _Array, y_hat: _Array | None = None) -> None:
+        """Write symbols + means / 8, exact, into y: float32 (n, h, w) with any strides, and y_hat: contiguous.
 
-        Raises BitstreamError, also where a symbol is beyond 2^20.
+        indexes: uint8 or uint16, means: int16 in eighths, both of that shape and contiguous. Raises BitstreamError,
+        also where a symbol is beyond 2^20.
         """
 
     def finish(self) -> None:
@@ -57,15 +58,24 @@ def encode(symbols: _Array, indexes: _Array, tables: Tables, num_lanes: int = 0)
     >>> Decoder(stream, tables).decode(indexes)
     """
 
-def quantise(y: _Array, means: _Array, symbols: _Array) -> npt.NDArray[np.float32]:
-    """y: float32, means: int16 in eighths, symbols: int32, one shape -> y_hat float32 = symbols + means / 8, exact.
+def quantise(y: _Array, means: _Array, symbols: _Array, y_hat: _Array | None = None) -> None:
+    """y: float32 (n, h, w) with any strides; means: int16 in eighths, symbols: int32, y_hat: float32, contiguous.
 
-    Writes symbols = round(y - means / 8), ties to even. Raises ValueError where y is NaN or further than 2^20 from the
-    mean; symbols then holds rubbish.
+    Writes symbols = round(y - means / 8), ties to even, and y_hat = symbols + means / 8, exact. Raises ValueError where
+    y is NaN or further than 2^20 from the mean; symbols then holds rubbish.
+    """
+
+def arrow_bytes(capsule: Any, size: int) -> npt.NDArray[np.uint8]:
+    """The bytes that Pillow's `__arrow_c_array__` shares of an RGB or RGBA image, four a pixel: a view, not writable.
+
+    capsule: the second that it gives. Raises TypeError or ValueError where it is another thing, or not of this size.
     """
 
 def to_floats(source: _Array, target: _Array) -> None:
-    """source uint8 (c, h, w) -> target float32 (c, h, w) = source / 255. Rows must be contiguous, the rest need not."""
+    """source uint8 (c, h, w) -> target float32 (c, h, w) = source / 255.
+
+    The rows of target must be contiguous, nothing else need; three planes that are interleaved are fast.
+    """
 
 def to_bytes(source: _Array, target: _Array) -> None:
     """source float32 (c, h, w) -> target uint8 (c, h, w) = source * 255 rounded half up, cut to 0..255.

@@ -26,7 +26,7 @@ from .entropy import EntropyPath, Floats
 from .errors import BitstreamError, BudgetError, EngineError
 from .image import ImageLike, Picture, from_any, to_pillow
 from .overlap import Overlap, divided
-from .profile import Profile
+from .profile import Profile, measure
 from .tiles import UNIT, Box, batches, num_tiles, padded, tiles
 from .transforms import LATENT, Transform, analyse, synthesise
 
@@ -179,15 +179,17 @@ class Codec:
         with nullcontext() if profile is None else profile.whole():
             level = self._level(level)
             path_level = level if entropy_level is None else self._level(entropy_level)
-            pictures = [from_any(image, self.max_pixels) for image in images]
+            with measure(profile, "image"):
+                pictures = [from_any(image, self.max_pixels) for image in images]
             transform = self._transform("analysis", level, self.bundle.gain(quality))
             latents = analyse(transform, pictures, profile)
             payloads = self._code(pictures, latents, path_level, tile_size, profile)
             entropy_id = self.bundle.level(path_level).entropy_id
-            return [
-                _write(picture, tiles, path_level, quality, entropy_id, tile_size)
-                for picture, tiles in zip(pictures, payloads, strict=True)
-            ]
+            with measure(profile, "file"):
+                return [
+                    _write(picture, tiles, path_level, quality, entropy_id, tile_size)
+                    for picture, tiles in zip(pictures, payloads, strict=True)
+                ]
 
     def decode(
         self,
@@ -221,18 +223,21 @@ class Codec:
     ) -> list[Image.Image]:
         """Several bitstreams -> images; windows of equal shape, level and quality run through synthesis together."""
         with nullcontext() if profile is None else profile.whole():
-            streams = [bitstream.read(data, self.max_pixels) for data in files]
+            with measure(profile, "file"):
+                streams = [bitstream.read(data, self.max_pixels) for data in files]
             found = [self._entropy_level(stream.header) for stream in streams]
             together: dict[tuple[int, int, int], list[int]] = {}
             for number, (stream, path_level) in enumerate(zip(streams, found, strict=True)):
                 synthesis_level = path_level if level is None else self._level(level)
                 together.setdefault((path_level, synthesis_level, stream.header.quality), []).append(number)
-            pictures = [_empty_picture(stream) for stream in streams]
+            with measure(profile, "file"):
+                pictures = [_empty_picture(stream) for stream in streams]
             for (path_level, synthesis_level, quality), numbers in together.items():
                 latents = self._latents([streams[number] for number in numbers], path_level, profile)
                 transform = self._transform("synthesis", synthesis_level, self.bundle.inverse_gain(quality))
                 synthesise(transform, latents, [pictures[number].planes for number in numbers], profile)
-            return [to_pillow(picture) for picture in pictures]
+            with measure(profile, "image"):
+                return [to_pillow(picture) for picture in pictures]
 
     def decode_latents(self, data: BytesLike) -> NDArray[np.int32]:
         """Bitstream -> y_hat in eighths, int32 (M, ceil64(H) / 16, ceil64(W) / 16): what every engine must agree on."""

@@ -48,21 +48,25 @@ class EntropyPath:
         Raises:
             EngineError: y or z holds something that is no number, or beyond all reason.
         """
-        z = np.stack([_rounded(z) for _, z in tiles])
-        ys = [y for y, _ in tiles]
-        symbols = np.empty((len(tiles), z[0].size + ys[0].size), np.int32)
-        indexes = np.empty(symbols.shape, np.uint8)
-        end = z[0].size
-        symbols[:, :end] = z.reshape(len(tiles), -1)
-        indexes[:, :end] = self._z_indexes(z[0, 0].size)
+        with measure(profile, "latents"):
+            z = np.stack([_rounded(z) for _, z in tiles])
+            ys = [y for y, _ in tiles]
+            symbols = np.empty((len(tiles), z[0].size + ys[0].size), np.int32)
+            indexes = np.empty(symbols.shape, np.uint8)
+            end = z[0].size
+            symbols[:, :end] = z.reshape(len(tiles), -1)
+            indexes[:, :end] = self._z_indexes(z[0, 0].size)
         state, y_hat = self._start(z, profile), None
         for group, places in enumerate(self._places):
             state, means, scales = self._context(group, state, y_hat, profile)
-            run = slice(end, end + means[0].size)
-            indexes[:, run] = scales.reshape(len(tiles), -1)
-            chosen = [row[run].reshape(means[0].shape) for row in symbols]
-            y_hat = _together([_quantise(y, places, *each) for y, *each in zip(ys, means, chosen, strict=True)])
-            end = run.stop
+            with measure(profile, "latents"):
+                run = slice(end, end + means[0].size)
+                indexes[:, run] = scales.reshape(len(tiles), -1)
+                y_hat = self._group_result(group, means)
+                for i, y in enumerate(ys):
+                    chosen = symbols[i, run].reshape(means[i].shape)
+                    _quantise(y, places, means[i], chosen, None if y_hat is None else y_hat[i])
+                end = run.stop
         with measure(profile, "coder"):
             return [_ans.encode(symbols[i], indexes[i], self._tables) for i in range(len(tiles))]
 
@@ -84,17 +88,22 @@ class EntropyPath:
         for group, places in enumerate(self._places):
             state, means, scales = self._context(group, state, y_hat, profile)
             with measure(profile, "coder"):
-                coded = zip(decoders, scales, means, strict=True)
-                y_hat = _together([decoder.decode_latents(*each) for decoder, *each in coded])
-            for y, part in zip(ys, y_hat, strict=True):
-                for place in places:
-                    y[place.latents] = part[place.run]
+                y_hat = self._group_result(group, means)
+                for i, decoder in enumerate(decoders):
+                    for place in places:
+                        at = (i, place.run)
+                        wanted = None if y_hat is None else y_hat[at]
+                        decoder.decode_latents(scales[at], means[at], ys[i][place.latents], wanted)
         for decoder in decoders:
             decoder.finish()
         return ys
 
     def _z_indexes(self, num_positions: int) -> NDArray[np.uint8]:
         return np.repeat(np.arange(NUM_SCALES, NUM_SCALES + self._num_hyper, dtype=np.uint8), num_positions)
+
+    def _group_result(self, group: int, means: NDArray[np.int16]) -> Floats | None:
+        """Room for the y_hat of a group, as the next context takes it; None for the last."""
+        return np.empty(means.shape, np.float32) if group + 1 < len(self._places) else None
 
     def _start(self, z_hat: Ints, profile: Profile | None) -> Array:
         with measure(profile, "hyper"):
@@ -138,13 +147,14 @@ def _together(arrays: Sequence[Any]) -> Any:
     return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
 
 
-def _quantise(y: Floats, places: Sequence[_Place], means: NDArray[np.int16], symbols: Ints) -> Floats:
-    """For a group (n, h/2, w/2) of y (M, h, w): write symbols = round(y - means / 8), give symbols + means / 8."""
-    group = np.empty(means.shape, np.float32)
-    for place in places:
-        group[place.run] = y[place.latents]
+def _quantise(
+    y: Floats, places: Sequence[_Place], means: NDArray[np.int16], symbols: Ints, y_hat: Floats | None
+) -> None:
+    """For a group (n, h/2, w/2) of y (M, h, w): symbols = round(y - means / 8), y_hat = symbols + means / 8."""
     try:
-        return _ans.quantise(group, means, symbols)
+        for place in places:
+            wanted = None if y_hat is None else y_hat[place.run]
+            _ans.quantise(y[place.latents], means[place.run], symbols[place.run], wanted)
     except ValueError as error:
         raise EngineError(f"analysis gave a y that cannot be coded: {error}") from error
 

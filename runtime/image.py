@@ -25,6 +25,7 @@ Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 _ORIENTATION = 0x0112
+_STRIP_PIXELS = 1 << 18
 _VIA = {
     "1": "L", "P": "RGB", "PA": "RGBA", "La": "LA", "RGBa": "RGBA", "RGBX": "RGB",
     "CMYK": "RGB", "YCbCr": "RGB", "HSV": "RGB", "LAB": "RGB",
@@ -36,7 +37,7 @@ _OTHER_COLOURS = ("CMYK", "YCbCr", "HSV", "LAB")
 class Picture:
     """An image as the codec sees it: planes uint8 (1 or 3, H, W), alpha uint8 (H, W) or None, ICC profile or None.
 
-    Rows are contiguous; planes need not be.
+    Planes to encode may lie in any order, interleaved too; those that a decoder fills have contiguous rows.
     """
 
     planes: Bytes
@@ -212,9 +213,29 @@ def _from_bands(image: Image.Image, icc: bytes | None) -> Picture:
     alpha = np.asarray(image.getchannel("A")) if image.mode.endswith("A") else None
     if image.mode.startswith("L"):
         return Picture(np.asarray(image.getchannel("L"))[None], alpha, icc)
-    # Pillow gives every line as its reds, then its greens, then its blues: planes without another pass.
-    lines = np.frombuffer(image.tobytes("raw", f"{image.mode};L"), np.uint8).reshape(image.height, -1, image.width)
-    return Picture(lines.transpose(1, 0, 2)[:3], alpha, icc)
+    return Picture(_pixels(image).transpose(2, 0, 1)[:3], alpha, icc)
+
+
+def _pixels(image: Image.Image) -> Bytes:
+    """Interleaved pixels (H, W, 3 or 4) of an RGB or RGBA image: Pillow's own where it shares them, else a copy."""
+    width, height = image.size
+    if not hasattr(image, "__arrow_c_array__"):  # Pillow before 11.2
+        return np.frombuffer(image.tobytes(), np.uint8).reshape(height, width, -1)
+    try:
+        return _shared(image)
+    except ValueError:  # more than a block of Pillow's memory: bring it together in strips that stay in the cache
+        pixels = np.empty((height, width, 4), np.uint8)
+        rows = max(1, _STRIP_PIXELS // width)
+        for top in range(0, height, rows):
+            strip = image.crop((0, top, width, min(top + rows, height)))
+            pixels[top : top + rows] = _shared(strip)
+        return pixels
+
+
+def _shared(image: Image.Image) -> Bytes:
+    """Pillow's memory of an RGB or RGBA image, (H, W, 4). Raises ValueError where it is not in one piece."""
+    _, capsule = image.__arrow_c_array__()
+    return _ans.arrow_bytes(capsule, 4 * image.width * image.height).reshape(image.height, image.width, 4)
 
 
 def _reduce_grey(image: Image.Image) -> Bytes:
@@ -257,7 +278,7 @@ def _from_array(array: NDArray[Any], max_pixels: int) -> Picture:
     bands = array[None] if array.ndim == 2 else array.transpose(2, 0, 1)
     num_planes = 1 if len(bands) < 3 else 3
     alpha = np.ascontiguousarray(bands[num_planes]) if len(bands) > num_planes else None
-    return Picture(np.ascontiguousarray(bands[:num_planes]), alpha)
+    return Picture(bands[:num_planes], alpha)
 
 
 def _warn(message: str) -> None:

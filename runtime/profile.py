@@ -4,14 +4,17 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 
+GLUE = ("image", "pixels", "latents", "file", "glue")
+"""Neither network nor coder: Pillow <-> planes; planes <-> what networks take and give, windows; rounding, packing and
+cutting latents; header, checksums, side segments; the rest."""
 _NOTHING = nullcontext()
 
 
 class Profile:
     """Seconds per part, summed over every call that it is given to; use it from one thread at a time.
 
-    Parts are "analysis", "hyper", "context_g0" .., "coder", "synthesis", and "glue" for all the rest. `wall_s` is
-    elapsed time, `cpu_s` processor time of the whole process.
+    Parts are the networks "analysis", "hyper", "context_g0" .., "synthesis"; "coder"; and GLUE, of which "glue" is what
+    no other part accounts for. `wall_s` is elapsed time, `cpu_s` processor time of the whole process.
     """
 
     def __init__(self) -> None:

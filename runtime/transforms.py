@@ -46,17 +46,21 @@ def analyse(
     sizes = [(padded(picture.height), padded(picture.width)) for picture in pictures]
     ys: list[Floats | None] = [None] * len(pictures)
     zs: list[Floats | None] = [None] * len(pictures)
+    x: Floats | Bytes | None = None  # kept from batch to batch: fresh memory costs more than filling it
     for batch in _batches(sizes, transform, margin):
         outer = batch[0][1].outer
-        kind = np.uint8 if transform.as_bytes else np.float32
-        x = np.empty((len(batch), 3, outer.height, outer.width), kind)
-        for i, (number, window) in enumerate(batch):
-            fill(x[i], pictures[number].planes, window.outer)
+        shape = (len(batch), 3, outer.height, outer.width)
+        with measure(profile, "pixels"):
+            if x is None or x.shape != shape:
+                x = np.empty(shape, np.uint8) if transform.as_bytes else np.empty(shape, np.float32)
+            for i, (number, window) in enumerate(batch):
+                fill(x[i], pictures[number].planes, window.outer)
         with measure(profile, "analysis"):
             outputs = transform.session.run({"x": x, "gain": transform.gain})
-        for i, (number, window) in enumerate(batch):
-            ys[number] = _paste(ys[number], outputs["y"][i], window, sizes[number], LATENT)
-            zs[number] = _paste(zs[number], outputs["z"][i], window, sizes[number], UNIT)
+        with measure(profile, "latents"):
+            for i, (number, window) in enumerate(batch):
+                ys[number] = _paste(ys[number], outputs["y"][i], window, sizes[number], LATENT)
+                zs[number] = _paste(zs[number], outputs["z"][i], window, sizes[number], UNIT)
     return [(y, z) for y, z in zip(ys, zs, strict=True) if y is not None and z is not None]
 
 
@@ -67,12 +71,14 @@ def synthesise(
     margin = -(-transform.margin // LATENT) * LATENT
     sizes = [(LATENT * latent.shape[1], LATENT * latent.shape[2]) for latent in latents]
     for batch in _batches(sizes, transform, margin):
-        seen = [latents[number][:, *window.outer.scaled(1, LATENT).slices] for number, window in batch]
-        y_hat = np.ascontiguousarray(seen[0][None]) if len(seen) == 1 else np.stack(seen)
+        with measure(profile, "latents"):
+            seen = [latents[number][:, *window.outer.scaled(1, LATENT).slices] for number, window in batch]
+            y_hat = np.ascontiguousarray(seen[0][None]) if len(seen) == 1 else np.stack(seen)
         with measure(profile, "synthesis"):
             x_hat = transform.session.run({"y_hat": y_hat, "inverse_gain": transform.gain})["x_hat"]
-        for i, (number, window) in enumerate(batch):
-            store(x_hat[i][:, *window.inner.within(window.outer).slices], planes[number], window.inner)
+        with measure(profile, "pixels"):
+            for i, (number, window) in enumerate(batch):
+                store(x_hat[i][:, *window.inner.within(window.outer).slices], planes[number], window.inner)
 
 
 def _batches(sizes: Sequence[tuple[int, int]], transform: Transform, margin: int) -> Iterator[list[tuple[int, Window]]]:

@@ -17,7 +17,12 @@ def test_rows_of_every_instruction_set(capsys):
     assert all(row.keys() >= FIELDS for row in rows)
     own = [row for row in rows if row["coder"] == "basic"]
     assert {row["workload"] for row in own if row["simd"] == "scalar"} == {"U64", "U16", "S16"}
+    kinds = {("", 1), ("chunk", 1), ("stream", 1), ("stream of 16 lanes", 1), ("stream", 2)}
+    assert {(row["group"], row["num_threads"]) for row in own if row["simd"] == "scalar"} == kinds
+    assert all((row["encode_speedup"] > 0) == (row["decode_speedup"] > 0) == (row["num_threads"] > 1) for row in own)
     whole = {(row["simd"], row["workload"]): row["overhead_percent"] for row in own if row["group_size"] == 0}
+    chunks = {(row["simd"], row["workload"]): row["overhead_percent"] for row in own if row["group"] == "chunk"}
+    assert chunks == whole, "groups that continue one stream cost nothing"
     for (_, workload), overhead in whole.items():
         assert 0 < overhead < {"U64": 0.1, "U16": 0.05, "S16": 0.35}[workload]  # lanes weigh more than in 10 M symbols
         assert overhead == whole["scalar", workload]

@@ -13,56 +13,85 @@ from basic.runtime.errors import BitstreamError
 FLOATS = st.floats(-(2.0**19), 2.0**19, width=32)
 
 
-@given(st.data(), st.integers(0, 70))
+SHAPES = st.tuples(st.integers(0, 3), st.integers(0, 4), st.integers(0, 20))
+STEPS = st.tuples(*[st.sampled_from((1, 2, 3, -1, -2))] * 3)
+
+
+def strided(shape, steps):
+    """float32 of that shape inside a larger array of sevens, and the larger one."""
+    whole = np.full([abs(step) * length for step, length in zip(steps, shape, strict=True)], 7, np.float32)
+    return whole[tuple(slice(None, None, step) for step in steps)], whole
+
+
+@given(st.data(), SHAPES, STEPS, st.booleans())
 @settings(deadline=None)
-def test_quantise_is_numpys(data, size):
-    y = data.draw(arrays(np.float32, size, elements=FLOATS))
-    means = data.draw(arrays(np.int16, size))
-    symbols = np.empty(size, np.int32)
-    y_hat = _ans.quantise(y, means, symbols)
+def test_quantise_is_numpys_wherever_y_lies(data, shape, steps, wants_y_hat):
+    y, _ = strided(shape, steps)
+    y[:] = data.draw(arrays(np.float32, shape, elements=FLOATS))
+    means = data.draw(arrays(np.int16, shape))
+    symbols, y_hat = np.empty(shape, np.int32), np.empty(shape, np.float32) if wants_y_hat else None
+    _ans.quantise(y, means, symbols, y_hat)
     expected = np.rint(y - means * np.float32(0.125))
     np.testing.assert_array_equal(symbols, expected)
-    np.testing.assert_array_equal(y_hat, expected + means * np.float32(0.125))
+    if y_hat is not None:
+        np.testing.assert_array_equal(y_hat, expected + means * np.float32(0.125))
 
 
 def test_quantise_rounds_ties_to_even():
-    y = np.arange(-4.5, 5, 1, np.float32)
-    symbols = np.empty(len(y), np.int32)
-    _ans.quantise(y, np.zeros(len(y), np.int16), symbols)
+    y = np.arange(-4.5, 5, 1, np.float32)[None, None]
+    symbols = np.empty(y.shape, np.int32)
+    _ans.quantise(y, np.zeros(y.shape, np.int16), symbols)
     np.testing.assert_array_equal(symbols, np.rint(y))
 
 
 @pytest.mark.parametrize("wrong", [np.nan, np.inf, -np.inf, 2.0**20 + 1, -3e38])
 def test_quantise_refuses_what_is_no_latent(wrong):
-    y = np.zeros((3, 40), np.float32)
-    y[1, 7] = wrong
+    y = np.zeros((1, 30, 140), np.float32)
+    y[0, 29, 137] = wrong
     with pytest.raises(ValueError, match="y: expected numbers within"):
-        _ans.quantise(y, np.zeros((3, 40), np.int16), np.empty((3, 40), np.int32))
+        _ans.quantise(y, np.zeros(y.shape, np.int16), np.empty(y.shape, np.int32))
 
 
 def test_quantise_refuses_wrong_arrays():
-    y, means, symbols = np.zeros(5, np.float32), np.zeros(5, np.int16), np.zeros(5, np.int32)
-    with pytest.raises(TypeError, match="y: expected a contiguous float32 array, got float64"):
+    y, means, symbols = (np.zeros((1, 1, 5), dtype) for dtype in (np.float32, np.int16, np.int32))
+    with pytest.raises(TypeError, match=r"y: expected a float32 array \(n, h, w\), got float64"):
         _ans.quantise(y.astype(np.float64), means, symbols)
+    with pytest.raises(TypeError, match="y: expected a float32 array"):
+        _ans.quantise(y[0], means[0], symbols[0])
     with pytest.raises(TypeError, match="means: expected a contiguous int16"):
         _ans.quantise(y, symbols, symbols)
     with pytest.raises(ValueError, match="y and symbols: expected the same shape"):
-        _ans.quantise(y, means, symbols[:4])
+        _ans.quantise(y, means, symbols[:, :, :4])
+    with pytest.raises(ValueError, match="means and y_hat: expected the same shape"):
+        _ans.quantise(y, means, symbols, y[0])
+    with pytest.raises(TypeError, match="y_hat: expected a contiguous float32 array"):
+        _ans.quantise(y, means, symbols, means)
+    with pytest.raises(TypeError, match="y_hat: expected a float32 array or None"):
+        _ans.quantise(y, means, symbols, [0.0] * 5)
     symbols.flags.writeable = False
     with pytest.raises(ValueError, match="not writeable"):
         _ans.quantise(y, means, symbols)
 
 
 @pytest.mark.parametrize("dtype", [np.uint8, np.uint16])
-def test_decode_latents_adds_the_means(dtype):
+@pytest.mark.parametrize("steps", [(1, 1, 1), (1, 2, 2), (2, -1, 3)])
+@pytest.mark.parametrize("wants_y_hat", [False, True])
+def test_decode_latents_adds_the_means(dtype, steps, wants_y_hat):
+    shape = (2, 60, 100)
     tables = coder()
-    symbols, indexes = gaussian(6000)
-    means = np.random.default_rng(2).integers(-800, 800, (2, 30, 100)).astype(np.int16)
+    symbols, indexes = gaussian(12000)
+    means = np.random.default_rng(2).integers(-800, 800, shape).astype(np.int16)
     decoder = _ans.Decoder(_ans.encode(symbols, indexes, tables), tables)
-    y_hat = decoder.decode_latents(indexes.reshape(2, 30, 100).astype(dtype), means)
+    y, whole = strided(shape, steps)
+    y_hat = np.empty(shape, np.float32) if wants_y_hat else None
+    decoder.decode_latents(indexes.reshape(shape).astype(dtype), means, y, y_hat)
     decoder.finish()
-    assert y_hat.dtype == np.float32
-    np.testing.assert_array_equal(y_hat * 8, symbols.reshape(y_hat.shape) * 8 + means)
+    expected = symbols.reshape(shape) * 8 + means
+    np.testing.assert_array_equal(y * 8, expected)
+    if y_hat is not None:
+        np.testing.assert_array_equal(y_hat * 8, expected)
+    y[:] = 7
+    assert (whole == 7).all(), "wrote beside its places"
 
 
 @pytest.mark.parametrize(("symbol", "fits"), [(2**20, True), (-(2**20), True), (2**20 + 1, False), (-(2**31), False)])
@@ -71,11 +100,14 @@ def test_decode_latents_refuses_far_symbols(symbol, fits):
     symbols, indexes = gaussian(2000)
     symbols[1500] = symbol
     decoder = _ans.Decoder(_ans.encode(symbols, indexes, tables), tables)
+    y = np.empty((1, 1, 2000), np.float32)
+    arguments = indexes.reshape(y.shape), np.zeros(y.shape, np.int16), y
     if fits:
-        assert decoder.decode_latents(indexes, np.zeros(2000, np.int16))[1500] == symbol
+        decoder.decode_latents(*arguments)
+        assert y[0, 0, 1500] == symbol
         return
     with pytest.raises(BitstreamError, match="a latent beyond"):
-        decoder.decode_latents(indexes, np.zeros(2000, np.int16))
+        decoder.decode_latents(*arguments)
     with pytest.raises(BitstreamError, match="earlier call"):
         decoder.finish()
 
@@ -84,5 +116,14 @@ def test_decode_latents_refuses_other_shapes():
     tables = coder()
     symbols, indexes = gaussian(60)
     decoder = _ans.Decoder(_ans.encode(symbols, indexes, tables), tables)
+    shape = (1, 6, 10)
     with pytest.raises(ValueError, match="indexes and means: expected the same shape"):
-        decoder.decode_latents(indexes, np.zeros((6, 10), np.int16))
+        decoder.decode_latents(indexes, np.zeros(shape, np.int16), np.empty(shape, np.float32))
+    indexes = indexes.reshape(shape)
+    with pytest.raises(ValueError, match="indexes and y: expected the same shape"):
+        decoder.decode_latents(indexes, np.zeros(shape, np.int16), np.empty((1, 10, 6), np.float32))
+    y = np.empty(shape, np.float32)
+    y.flags.writeable = False
+    with pytest.raises(ValueError, match="not writeable"):
+        decoder.decode_latents(indexes, np.zeros(shape, np.int16), y)
+    assert decoder.position == 0

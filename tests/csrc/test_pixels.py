@@ -29,6 +29,40 @@ def test_windows_there_and_back(size, margin, random):
     assert (back[:, :, :margin] == 7).all()
 
 
+@given(st.integers(1, 4), st.integers(0, 5), st.integers(0, 40), st.sampled_from((1, 2, 3, -1)))
+@settings(deadline=None)
+def test_interleaved_pixels(channels, height, width, step):
+    image = np.arange(height * width * channels * 3, dtype=np.int64).astype(np.uint8)
+    pixels = image.reshape(3 * height, width, channels)[:height, ::step]
+    source = pixels.transpose(2, 0, 1)[:3]
+    floats = np.full((len(source) + 1, height, width + 3), -1, np.float32)
+    taken = floats[:-1, :, : source.shape[2]]
+    _ans.to_floats(source, taken)
+    np.testing.assert_array_equal(taken, source * np.float32(1 / 255))
+    taken[:] = -1
+    assert (floats == -1).all(), "wrote beside the target"
+
+
+def test_a_foreign_capsule_is_refused():
+    from PIL import Image
+
+    image = Image.new("RGB", (4, 3), (1, 2, 3))
+    if not hasattr(image, "__arrow_c_array__"):
+        pytest.skip("Pillow before 11.2 shares no memory")
+    schema, capsule = image.__arrow_c_array__()
+    with pytest.raises(TypeError, match="arrow_array"):
+        _ans.arrow_bytes(schema, 48)
+    for size in (47, 49, 0):
+        with pytest.raises(ValueError, match=f"a list of {size} bytes"):
+            _ans.arrow_bytes(capsule, size)
+    with pytest.raises(ValueError, match="expected a list"):
+        _ans.arrow_bytes(image.convert("L").__arrow_c_array__()[1], 12)
+    shared = _ans.arrow_bytes(capsule, 48).reshape(3, 4, 4)
+    del image, capsule, schema
+    assert (shared[..., :3] == (1, 2, 3)).all()
+    assert not shared.flags.writeable
+
+
 def test_rounds_half_up_and_cuts():
     values = np.array([0.5, 1.5, 0.499, 254.5, 255.4, 300, -0.6, -3e38, 3e38, np.inf, -np.inf], np.float32)
     expected = [1, 2, 0, 255, 255, 255, 0, 0, 255, 255, 0]
@@ -52,6 +86,8 @@ def test_wrong_arrays_are_refused():
         _ans.to_floats(floats, floats)
     with pytest.raises(TypeError, match=r"target: expected a float32 array .* contiguous rows"):
         _ans.to_floats(planes, np.zeros((3, 4, 10), np.float32)[:, :, ::2])
+    with pytest.raises(TypeError, match=r"source: expected a float32 array .* contiguous rows"):
+        _ans.to_bytes(np.zeros((3, 4, 10), np.float32)[:, :, ::2], planes)
     with pytest.raises(TypeError, match="source: expected"):
         _ans.to_floats(planes[0], floats)
     with pytest.raises(ValueError, match="source and target: expected the same shape"):

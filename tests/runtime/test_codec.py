@@ -17,7 +17,7 @@ from basic.runtime import _ans, bitstream
 from basic.runtime.codec import Codec
 from basic.runtime.engine import Traits
 from basic.runtime.errors import BitstreamError, BundleError, EngineError, ImageError
-from basic.runtime.profile import Profile
+from basic.runtime.profile import GLUE, Profile
 
 RNG = np.random.default_rng(11)
 
@@ -241,7 +241,7 @@ def test_closing() -> None:
 def test_a_profile_has_every_part() -> None:
     codec, profile = fake_codec(), Profile()
     codec.decode(codec.encode(scene(64, 64), level=2, profile=profile), profile=profile)
-    parts = {"analysis", "hyper", "coder", "synthesis", "glue"} | {f"context_g{group}" for group in range(4)}
+    parts = {"analysis", "hyper", "coder", "synthesis", *GLUE} | {f"context_g{group}" for group in range(4)}
     assert set(profile.wall_s) == set(profile.cpu_s) == parts
     assert all(seconds >= 0 for seconds in profile.wall_s.values())
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from basic.runtime import tiles
@@ -43,6 +43,7 @@ def test_tiles_cover_every_pixel_once(height: int, width: int, tile_size: int) -
 
 
 @given(st.integers(1, 900), st.integers(1, 900), sizes, st.integers(0, 200))
+@settings(deadline=None)  # a busy machine is no fault
 def test_windows_see_their_margin_or_the_border(height: int, width: int, size: int, margin: int) -> None:
     bottom, right = tiles.padded(height), tiles.padded(width)
     for window in tiles.windows(height, width, size, margin):

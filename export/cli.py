@@ -27,6 +27,7 @@ from ..training.nodes import Architecture
 from ..training.structure.levels import LevelEntry, default_levels, load_table
 from .conformance import expected_digests, make_inputs
 from .graphs import build_parts
+from .int8 import CHOICES, int8_transforms
 from .integer import ACCUMULATOR_LIMIT, Bound, check_exact_ops, quantise
 from .slim import gain_tables, z_pmfs
 from .to_onnx import OPSET, count_macs_per_pixel
@@ -63,11 +64,17 @@ def entropy_arrays(tables: TableArrays, entry: LevelEntry, layers: Layers) -> di
 
 
 def export_level(
-    writer: BundleWriter, model: Model, number: int, entry: LevelEntry, tables: TableArrays, images: list[Any]
+    writer: BundleWriter,
+    model: Model,
+    number: int,
+    entry: LevelEntry,
+    tables: TableArrays,
+    images: list[Any],
+    int8: str = "none",
 ) -> tuple[dict[str, Any], LevelReport]:
     """Quantise, build, check, count, verify and write one level; returns its manifest entry and what was found."""
     layers, bounds = quantise(model, entry.widths, entry.plan, images)
-    parts = build_parts(model, entry.widths, entry.plan, layers)
+    parts = build_parts(model, entry.widths, entry.plan, layers, int8_transforms(model, entry.widths, images, int8))
     for part in parts:
         if part.name not in ("analysis", "synthesis"):
             check_exact_ops(part.data)
@@ -89,6 +96,7 @@ def export_level(
             "sha256": writer.add(file, part.data),
             "kmacs_per_pixel": round(counted / 1000, 6),
             "num_parameters": part.num_parameters,
+            "precision": part.precision,
             "inputs": [_port(value) for value in ports.input],
             "outputs": [_port(value) for value in ports.output],
         }
@@ -113,6 +121,7 @@ def export(
     output: str | Path,
     images: list[Any],
     console: Console,
+    int8: str = "synthesis",
 ) -> dict[str, Any]:
     """Write the bundle of the levels `only` of a table; returns a summary."""
     model = checkpoint.model
@@ -128,7 +137,7 @@ def export(
         levels = []
         for number in only:
             console.print(f"level {number}: building and checking on {len(images)} images")
-            level, found = export_level(writer, model, number, entries[number], tables, images)
+            level, found = export_level(writer, model, number, entries[number], tables, images, int8)
             levels.append(level)
             _report_level(report, level, found)
         size = writer.finish(_manifest(checkpoint, len(entries), levels))
@@ -157,14 +166,16 @@ def _manifest(checkpoint: Checkpoint, num_levels: int, levels: list[dict[str, An
 
 def _report_level(report: Table, level: dict[str, Any], found: LevelReport) -> None:
     parts = level["parts"].values()
-    floats = max(found.differences, key=lambda d: d.largest)
+    int8 = {name for name, part in level["parts"].items() if part["precision"] == "int8"}
+    floats = max(found.differences, key=lambda d: (d.part not in int8, d.largest))
     tightest = max(found.bounds, key=lambda b: b.largest)
     report.add_row(
         str(level["level"]),
         str(len(level["plan"])),
         f"{sum(p['kmacs_per_pixel'] for p in parts):.2f}",
         f"{sum(p['num_parameters'] for p in parts):,}",
-        f"{floats.largest:.1e} in {floats.part} {floats.output}",
+        f"{floats.largest:.1e} in {floats.part} {floats.output}"
+        + "".join(f", int8 {d.part} {-d.loss_db:+.3f} dB" for d in found.differences if d.part in int8),
         f"{tightest.largest / ACCUMULATOR_LIMIT:.3f} x 2^22, {tightest.layer}",
         f"{found.cost - 1:+.2%} bits of y",
     )
@@ -187,6 +198,12 @@ def parser() -> argparse.ArgumentParser:
     table.add_argument("--table", help="level table (JSON) instead of the default one")
     p.add_argument("--only", help="write a subset of the levels, as in 0,3,7")
     p.add_argument("--engine", choices=ENGINES, help="build engine files for this machine's GPU too, beside the bundle")
+    p.add_argument(
+        "--int8",
+        choices=list(CHOICES),
+        help="transforms to write in 8-bit integers for processors, where the level is wide enough to gain (default: "
+        "synthesis; none with --engine, since GPU engines take float)",
+    )
     p.add_argument("--images", help="folder of photographs to calibrate and check on (default: some that come along)")
     return p
 
@@ -211,9 +228,12 @@ def main(argv: list[str] | None = None) -> int:
         engine = None if args.engine is None else open_engine(beside_folder(Path(args.output)))  # or fail at once
         checkpoint = load_checkpoint(args.checkpoint)
         arch = checkpoint.model.arch
+        int8 = args.int8 or ("none" if args.engine else "synthesis")
+        if args.engine and int8 != "none":
+            raise ValueError(f"--int8 {int8}: expected none with --engine {args.engine}, which takes float transforms")
         entries = load_table(args.table, arch) if args.table else default_levels(arch, args.levels)
         summary = export(
-            checkpoint, entries, _chosen(args.only, len(entries)), args.output, load_images(args.images), console
+            checkpoint, entries, _chosen(args.only, len(entries)), args.output, load_images(args.images), console, int8
         )
         if engine is not None:
             bundle = Bundle.open(args.output)

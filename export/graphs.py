@@ -4,6 +4,7 @@ Two 1x1 convolutions and a product for the gate instead of one and a split: the 
 contexts come from the integer layers alone (what entropy.npz holds), never from the float model.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +12,7 @@ from onnx import TensorProto
 
 from ..runtime.engine_oracle import CLAMPS, LATENT_CLAMP, Layer, Layers
 from ..runtime.groups import NUM_PHASES, Plan, group_channels
-from ..training.layers import LEAKY_SLOPE
+from ..training.layers import GATE_LIMIT, LEAKY_SLOPE
 from ..training.model import Model
 from ..training.nodes import Widths
 from .slim import Conv, Cutter
@@ -26,15 +27,24 @@ class PartFile:
     data: bytes
     num_parameters: int
     stride: int
+    precision: str  # float, int8 (export/int8.py), or exact: the entropy part's integers in float32
 
 
-def build_parts(model: Model, widths: Widths, plan: Plan, layers: Layers) -> list[PartFile]:
-    """All parts of a level in the order in which they run; hyper and contexts from the integer layers."""
-    cut = Cutter(model, widths)
-    graphs = [(_analysis(cut), 1), (hyper_graph(layers), 64)]
-    graphs += [(context_graph(layers, plan, g), 32) for g in range(len(plan))]
-    graphs.append((_synthesis(cut), 16))
-    return [PartFile(g.name, g.serialize(), g.num_parameters, stride) for g, stride in graphs]
+def build_parts(
+    model: Model, widths: Widths, plan: Plan, layers: Layers, int8: Mapping[str, Graph] | None = None
+) -> list[PartFile]:
+    """All parts of a level in the order in which they run; hyper and contexts from the integer layers.
+
+    `int8`: 8-bit graphs of transforms by name (int8.py), which take the place of the float ones.
+    """
+    cut, int8 = Cutter(model, widths), int8 or {}
+    found = []
+    for name, build, stride in (("analysis", analysis_graph, 1), ("synthesis", synthesis_graph, 16)):
+        graph, precision = (int8[name], "int8") if name in int8 else (build(cut), "float")
+        found.append(PartFile(name, graph.serialize(), graph.num_parameters, stride, precision))
+    entropy = [(hyper_graph(layers), 64)] + [(context_graph(layers, plan, g), 32) for g in range(len(plan))]
+    found[1:1] = [PartFile(g.name, g.serialize(), g.num_parameters, stride, "exact") for g, stride in entropy]
+    return found
 
 
 def _conv(g: Graph, x: str, name: str, conv: Conv, stride: int = 1, depthwise: bool = False) -> str:
@@ -53,9 +63,11 @@ def _block(g: Graph, cut: Cutter, x: str, node: str, layer: str, trunk: int) -> 
         h = _conv(g, h, f"{layer}.depthwise", cut.spatial(f"{layer}.depthwise", inner), depthwise=True)
         x = g.add("Add", [x, _conv(g, h, f"{layer}.merge", cut.pointwise(f"{layer}.merge", trunk, inner))])
     if ff:
-        value = _conv(g, x, f"{layer}.value", cut.pointwise(f"{layer}.value", ff, trunk))
-        gate = _conv(g, x, f"{layer}.gate", cut.pointwise(f"{layer}.gate", ff, trunk))
-        product = g.add("Mul", [value, gate])
+        halves = [
+            g.clip(_conv(g, x, f"{layer}.{half}", cut.pointwise(f"{layer}.{half}", ff, trunk)), -GATE_LIMIT, GATE_LIMIT)
+            for half in ("value", "gate")
+        ]
+        product = g.add("Mul", halves)
         x = g.add("Add", [x, _conv(g, product, f"{layer}.project", cut.pointwise(f"{layer}.project", trunk, ff))])
     return x
 
@@ -68,7 +80,7 @@ def _blocks(g: Graph, cut: Cutter, x: str, name: str, scale: str) -> str:
     return x
 
 
-def _analysis(cut: Cutter) -> Graph:
+def analysis_graph(cut: Cutter) -> Graph:
     """x (B, 3, H, W) in 0..1, gain (1, M, 1, 1) -> y (B, M, H/16, W/16), z (B, C, H/64, W/64)."""
     arch, w = cut.arch, cut.widths
     g = Graph("analysis")
@@ -79,14 +91,20 @@ def _analysis(cut: Cutter) -> Graph:
     h = _conv(g, h, "g_a.down", cut.spatial("g_a.down", w["g_a.trunk16"], w["g_a.trunk8"]), stride=2)
     h = _blocks(g, cut, h, "g_a", "16")
     y = g.add("Mul", [_conv(g, h, "g_a.project", cut.pointwise("g_a.project", None, w["g_a.trunk16"])), gain])
-    h = _leaky(g, _conv(g, y, "h_a.first", cut.spatial("h_a.first", w["h_a.inner"]), stride=2))
-    z = _conv(g, h, "h_a.second", cut.spatial("h_a.second", None, w["h_a.inner"]), stride=2)
+    z = hyper_analysis(g, cut, y)
     g.output(y, "y", ["batch", arch.latent_channels, "height_16", "width_16"])
     g.output(z, "z", ["batch", arch.hyper_channels, "height_64", "width_64"])
     return g
 
 
-def _synthesis(cut: Cutter) -> Graph:
+def hyper_analysis(g: Graph, cut: Cutter, y: str) -> str:
+    """h_a: y (B, M, H/16, W/16) -> z (B, C, H/64, W/64)."""
+    inner = cut.widths["h_a.inner"]
+    h = _leaky(g, _conv(g, y, "h_a.first", cut.spatial("h_a.first", inner), stride=2))
+    return _conv(g, h, "h_a.second", cut.spatial("h_a.second", None, inner), stride=2)
+
+
+def synthesis_graph(cut: Cutter) -> Graph:
     """y_hat (B, M, H/16, W/16), inverse_gain (1, M, 1, 1) -> x_hat (B, 3, H, W) clipped to 0..1."""
     arch, w = cut.arch, cut.widths
     g = Graph("synthesis")

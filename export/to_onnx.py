@@ -29,6 +29,7 @@ class Graph:
         self.inputs: list[onnx.ValueInfoProto] = []
         self.outputs: list[onnx.ValueInfoProto] = []
         self.num_parameters = 0
+        self.convolutions: dict[str, tuple[str, str]] = {}  # layer -> its input and output
         self._constants: dict[tuple[str, bytes], str] = {}
 
     def input(self, name: str, dims: Dims, dtype: int = TensorProto.FLOAT) -> str:
@@ -44,6 +45,8 @@ class Graph:
             for i, read in enumerate(node.input):
                 if read == value:
                     node.input[i] = name
+        for layer, pair in self.convolutions.items():
+            self.convolutions[layer] = (name if pair[0] == value else pair[0], name if pair[1] == value else pair[1])
         self.outputs.append(helper.make_tensor_value_info(name, dtype, list(dims)))
 
     def add(self, op: str, inputs: Sequence[str], **attributes: Any) -> str:
@@ -83,7 +86,33 @@ class Graph:
     def conv(self, x: str, name: str, weight: Array, bias: Array, stride: int = 1, group: int = 1) -> str:
         """Convolution of (o, i/group, k, k) weights; padding 1 where k is 3, else none."""
         inputs = [x, self.weight(f"{name}.weight", weight), self.weight(f"{name}.bias", bias)]
-        return self._conv(inputs, weight.shape[-1], stride, group)
+        out = self._conv(inputs, weight.shape[-1], stride, group)
+        self.convolutions[name] = (x, out)
+        return out
+
+    def matmul(self, x: str, name: str, weight: Array, bias: Array | None = None) -> str:
+        """1x1 convolution of a channels-last tensor (B, h, w, i) by (o, i) weights -> (B, h, w, o)."""
+        h = self.add("MatMul", [x, self.weight(f"{name}.weight", weight.T)])
+        return h if bias is None else self.add("Add", [h, self.weight(f"{name}.bias", bias)])
+
+    def quantize(self, x: str, scale: np.float32, zero: np.uint8) -> str:
+        """uint8 round(x / scale) + zero, saturated."""
+        return self.add("QuantizeLinear", [x, self.constant(np.asarray(scale)), self.constant(np.asarray(zero))])
+
+    def dequantize(self, q: str, scale: np.float32, zero: np.uint8) -> str:
+        """The inverse of `quantize`."""
+        return self.add("DequantizeLinear", [q, self.constant(np.asarray(scale)), self.constant(np.asarray(zero))])
+
+    def int8_weight(self, name: str, values: Array, scales: Array, axis: int) -> str:
+        """An int8 or int32 parameter with one float32 scale per index of `axis`, as the real numbers it stands for."""
+        self.num_parameters += values.size
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
+        self.initializers.append(numpy_helper.from_array(np.ascontiguousarray(scales), f"{name}.scale"))
+        return self.add("DequantizeLinear", [name, f"{name}.scale"], axis=axis)
+
+    def conv_of(self, inputs: list[str], kernel: int, group: int = 1) -> str:
+        """Stride 1 convolution of values that are there already (dequantised weights, say)."""
+        return self._conv(inputs, kernel, 1, group)
 
     def _conv(self, inputs: list[str], kernel: int, stride: int, group: int) -> str:
         pads = [1 if kernel == 3 else 0] * 4
@@ -103,7 +132,7 @@ class Graph:
 
 
 def count_macs_per_pixel(data: bytes, latent_stride: int, spatial: tuple[int, int] = (256, 256)) -> float:
-    """Multiplications of all convolutions of a graph, per image pixel, from inferred shapes.
+    """Multiplications of all convolutions and matrix products of a graph, per image pixel, from inferred shapes.
 
     `latent_stride`: image pixels a pixel of the first input stands for, along one side (1 for x, 16, 32 or 64). A
     transposed convolution multiplies once per input position and weight, a plain one per output position and weight.
@@ -117,7 +146,7 @@ def count_macs_per_pixel(data: bytes, latent_stride: int, spatial: tuple[int, in
                 dim.dim_value = size
     for value in model.graph.output:  # let the inferred sizes through
         value.type.tensor_type.ClearField("shape")
-    model = onnx.shape_inference.infer_shapes(model, strict_mode=True)
+    model = onnx.shape_inference.infer_shapes(model, strict_mode=True, data_prop=True)
     weights = {t.name: tuple(t.dims) for t in model.graph.initializer}
     shapes = {
         v.name: tuple(d.dim_value for d in v.type.tensor_type.shape.dim)
@@ -129,6 +158,10 @@ def count_macs_per_pixel(data: bytes, latent_stride: int, spatial: tuple[int, in
             total += int(np.prod(shapes[node.output[0]][2:])) * int(np.prod(shapes[node.input[1]]))
         elif node.op_type == "ConvTranspose":
             total += int(np.prod(shapes[node.input[0]][2:])) * int(np.prod(shapes[node.input[1]]))
-        elif node.op_type in ("MatMul", "Gemm"):
-            raise ValueError(f"{node.name}: a {node.op_type}; parts hold convolutions only, so its cost is not counted")
+        elif node.op_type == "MatMul":
+            total += int(np.prod(shapes[node.output[0]])) * shapes[node.input[1]][0]
+        elif node.op_type == "Gemm":
+            raise ValueError(
+                f"{node.name}: a Gemm; parts hold convolutions and MatMul only, so its cost is not counted"
+            )
     return total / (spatial[0] * spatial[1])

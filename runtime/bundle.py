@@ -43,6 +43,7 @@ class Part:
     num_parameters: int
     inputs: tuple[tuple[str, str, tuple[int | str, ...]], ...]
     outputs: tuple[tuple[str, str, tuple[int | str, ...]], ...]
+    precision: str = ""  # float, int8 or exact; unknown in bundles of before 0.2
 
 
 @dataclass(frozen=True)
@@ -260,4 +261,5 @@ def _read_part(name: str, entry: dict[str, Any]) -> Part:
         int(entry["num_parameters"]),
         ports("inputs"),
         ports("outputs"),
+        str(entry.get("precision", "")),
     )

@@ -134,3 +134,12 @@ def onnxruntime_packages() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return found
+
+
+def refuse_int8(bundle: Bundle, level: int, part: str, engine: str) -> None:
+    """For engines without int8 kernels of their own: EngineError where a transform is in int8."""
+    if bundle.level(level).parts[part].precision == "int8":
+        raise EngineError(
+            f"{bundle.path}: level {level}, {part} is in int8, for processors; {engine} wants it in float: "
+            "export the checkpoint again with --int8 none"
+        )

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from .bundle import Bundle
-from .engine import Array, Traits
+from .engine import Array, Traits, refuse_int8
 from .errors import EngineError
 
 PROVIDER = "CUDAExecutionProvider"
@@ -57,6 +57,7 @@ class OnnxCudaEngine:
         return f"onnxruntime {self._ort.__version__} with {PROVIDER}"
 
     def open(self, bundle: Bundle, level: int, part: str) -> "OnnxCudaSession":
+        refuse_int8(bundle, level, part, self.name)
         model = bundle.read(bundle.level(level).parts[part].file)
         what = f"level {level}, part {part}"
         options = self._ort.SessionOptions()

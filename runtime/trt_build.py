@@ -19,6 +19,7 @@ from typing import Any
 
 from .bundle import Bundle, Part
 from .cuda import Device
+from .engine import refuse_int8
 from .errors import EngineError
 from .files import replacing
 from .trt_graph import REVISION, Form, precision, rewrite
@@ -253,6 +254,7 @@ class EngineFiles:
         return data
 
     def _build(self, bundle: Bundle, level: int, part: str) -> bytes:
+        refuse_int8(bundle, level, part, "TensorRT")
         trt, entry = self.trt, bundle.level(level).parts[part]
         model = rewrite(bundle.read(entry.file), part, self.form)
         what = f"TensorRT {trt.__version__}, level {level}, {part}"

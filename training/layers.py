@@ -12,6 +12,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LEAKY_SLOPE = 0.1
+GATE_LIMIT = 8.0
+"""Both factors of a block's product stay within +-8: photographs reach 5, and without a bound a picture of noise grows
+from block to block beyond all numbers. It also keeps the product within float16."""
 
 
 class Pointwise(nn.Module):
@@ -71,7 +74,7 @@ class Upsample(nn.Module):
 
 
 class Block(nn.Module):
-    """Residual block: 1x1, leaky ReLU, depthwise 3x3, 1x1; then 1x1 to two halves, their product, 1x1.
+    """Residual block: 1x1, leaky ReLU, depthwise 3x3, 1x1; then 1x1 to two clamped halves, their product, 1x1.
 
     At full width 5 N^2 + 9 N multiplications a position. `inner` = 0 leaves out the first half of the block, `ff` = 0
     the second (layer skipping). The product as gate: simple gate (Chen et al. 2022, NAFNet) or bilinear GLU
@@ -96,7 +99,8 @@ class Block(nn.Module):
             n = x.shape[1]
             weight = torch.cat([self.value.weight[:ff, :n], self.gate.weight[:ff, :n]])
             bias = torch.cat([self.value.bias[:ff], self.gate.bias[:ff]])
-            value, gate = F.conv2d(x, weight[:, :, None, None], bias).chunk(2, dim=1)
+            halves = F.conv2d(x, weight[:, :, None, None], bias).clamp(-GATE_LIMIT, GATE_LIMIT)
+            value, gate = halves.chunk(2, dim=1)
             x = x + self.project(value * gate, n)
         return x
 

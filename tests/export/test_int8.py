@@ -1,0 +1,114 @@
+"""Laws of the int8 transforms: close to the float ones, bounded on any input, exactly the same cost in products."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import onnxruntime
+import pytest
+import torch
+
+from basic.export import cli, graphs, int8, verify
+from basic.export.slim import Cutter
+from basic.export.to_onnx import Graph, count_macs_per_pixel
+from basic.runtime.bundle import Bundle
+from basic.runtime.codec import Codec
+from basic.runtime.engine import refuse_int8
+from basic.runtime.errors import EngineError
+from basic.training.checkpoint import SHIPPED, load_checkpoint
+from basic.training.model import Model
+from basic.training.nodes import Widths
+
+
+@pytest.fixture(scope="module")
+def model() -> Model:
+    return load_checkpoint(SHIPPED).model
+
+
+def run(graph: Graph, feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    session = onnxruntime.InferenceSession(graph.serialize(), providers=["CPUExecutionProvider"])
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, feed), strict=True))
+
+
+def pairs(model: Model, widths: Widths) -> list[tuple[str, Graph, Graph, dict[str, np.ndarray]]]:
+    """(name, float graph, int8 graph, what it reads for a photograph at quality 48)."""
+    images = verify.load_images(None)
+    made = int8.int8_transforms(model, widths, images[:1], "transforms")
+    feeds = dict(zip(("analysis", "synthesis"), int8.transform_feeds(model, widths, images[1:]), strict=True))
+    cut = Cutter(model, widths)
+    plain = {"analysis": graphs.analysis_graph(cut), "synthesis": graphs.synthesis_graph(cut)}
+    return [(name, plain[name], made[name], feeds[name][2]) for name in made]
+
+
+def skipping(model: Model) -> Widths:
+    """Full widths but for one block half of each kind, which are left out."""
+    return model.arch.full() | {"g_s.block8.1.inner": 0, "g_s.block8.2.ff": 0, "g_a.block16.0.inner": 0}
+
+
+@pytest.mark.parametrize("table", ["full", "skipping"])
+def test_it_computes_what_the_float_graph_computes(model: Model, table: str) -> None:
+    widths = model.arch.full() if table == "full" else skipping(model)
+    found = pairs(model, widths)
+    assert [name for name, *_ in found] == ["analysis", "synthesis"]
+    for name, plain, made, feed in found:
+        want, got = run(plain, feed), run(made, feed)
+        for output, value in want.items():
+            error = float(np.sqrt(np.mean(np.square(got[output] - value))))
+            assert got[output].shape == value.shape
+            assert error < (0.005 if output == "x_hat" else verify.INT8_LATENT_RMS), (name, output)
+        stride = 1 if name == "analysis" else 16
+        assert count_macs_per_pixel(made.serialize(), stride) == count_macs_per_pixel(plain.serialize(), stride)
+
+
+def test_any_batch_and_size(model: Model) -> None:
+    found = {name: (made, feed) for name, _, made, feed in pairs(model, model.arch.full())}
+    made, feed = found["synthesis"]
+    y_hat = np.random.default_rng(0).normal(size=(3, model.arch.latent_channels, 4, 8)).astype(np.float32)
+    whole = run(made, {"y_hat": y_hat, "inverse_gain": feed["inverse_gain"]})["x_hat"]
+    assert whole.shape == (3, 3, 64, 128)
+    alone = run(made, {"y_hat": y_hat[1:2], "inverse_gain": feed["inverse_gain"]})["x_hat"]
+    np.testing.assert_array_equal(whole[1:2], alone)
+
+
+def test_weights_leave_room_in_sixteen_bits(model: Model) -> None:
+    """Two products of 8-bit activations and weights fit int16: AVX2 adds them there, and saturates."""
+    for _, _, made, _ in pairs(model, model.arch.full()):
+        weights = [onnx.numpy_helper.to_array(t) for t in made.initializers if t.data_type == onnx.TensorProto.INT8]
+        assert len(weights) >= 35
+        assert max(int(np.abs(w.astype(np.int64)).max()) for w in weights) * 2 * 255 < 1 << 15
+
+
+def test_narrow_levels_stay_in_float(model: Model) -> None:
+    assert int8.int8_transforms(model, model.arch.lightest(), verify.load_images(None)[:1], "transforms") == {}
+
+
+def test_a_bad_int8_transform_is_refused() -> None:
+    rng = np.random.default_rng(0)
+    image, want = rng.random((1, 3, 64, 64)), rng.random((1, 3, 64, 64))
+    assert verify.compare_int8("synthesis", "x_hat", want, want, image).loss_db == 0.0
+    with pytest.raises(ValueError, match="--int8 none"):
+        verify.compare_int8("synthesis", "x_hat", want + 0.5, want, image)
+    with pytest.raises(ValueError, match="--int8 none"):
+        verify.compare_int8("analysis", "y", want + 0.2, want, image)
+
+
+def test_a_bundle_says_what_is_int8_and_gpu_engines_refuse_it(tmp_path: Path) -> None:
+    path = tmp_path / "full.bundle"
+    assert cli.main([str(SHIPPED), "-o", str(path), "--levels", "1", "--int8", "transforms"]) == 0
+    bundle = Bundle.open(path)
+    kinds = {name: part.precision for name, part in bundle.level(0).parts.items()}
+    assert {kinds.pop("analysis"), kinds.pop("synthesis")} == {"int8"} and set(kinds.values()) == {"exact"}
+    refuse_int8(bundle, 0, "hyper", "TensorRT")
+    with pytest.raises(EngineError, match="--int8 none"):
+        refuse_int8(bundle, 0, "synthesis", "TensorRT")
+    pixels = np.random.default_rng(1).integers(0, 2, (192, 192, 3), np.uint8) * 255  # far from any photograph
+    with Codec.open(path) as codec:
+        assert codec.decode(codec.encode(pixels, quality=63)).size == (192, 192)
+
+
+def test_a_picture_of_noise_keeps_numbers_in_bounds(model: Model) -> None:
+    """Without the clamp of a block's product this grew to 1e12 in seven blocks."""
+    x = torch.from_numpy(np.random.default_rng(1).integers(0, 2, (1, 3, 256, 256)).astype(np.float32))
+    with torch.no_grad():
+        assert float(model.g_a(x, model.arch.full()).abs().max()) < 1e5

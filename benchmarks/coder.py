@@ -35,7 +35,7 @@ from ..runtime.tables import gaussian_tables, to_coder
 from .coder_peers import PEERS, Peer
 from .machine import command_line, machine
 
-SIMDS = ("scalar", "avx2", "avx512")
+SIMDS = ("scalar", "avx2", "avx512", "neon")
 OWN = "basic"
 NUM_STREAMS = 16
 """Of a workload that threads share."""

@@ -9,6 +9,11 @@
 #else
 #define BASIC_X86 0
 #endif
+#if defined(__aarch64__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+#define BASIC_NEON 1
+#else
+#define BASIC_NEON 0
+#endif
 
 namespace basic {
 
@@ -25,6 +30,13 @@ size_t encode_avx2(const TableView& tables, uint32_t* states, uint32_t num_lanes
 template <class Symbol, class Index>
 size_t encode_avx512(const TableView& tables, uint32_t* states, uint32_t num_lanes, Writer& writer,
                      const Symbol* symbols, const Index* indexes, size_t from, size_t to);
+
+template <class Index>
+Status decode_neon(const TableView& tables, uint32_t* states, uint32_t lane, uint32_t num_lanes, Reader& reader,
+                   const Index* indexes, int32_t* symbols, size_t num_symbols);
+template <class Symbol, class Index>
+size_t encode_neon(const TableView& tables, uint32_t* states, uint32_t num_lanes, Writer& writer,
+                   const Symbol* symbols, const Index* indexes, size_t from, size_t to);
 
 // A file of vector code gives `Rows`, a type of its own anonymous namespace (so that everything below is its own too):
 //   decode<kLanes, kFew>(view, states, next, limit, indexes, symbols, num_rows) -> rows done

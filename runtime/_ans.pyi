@@ -90,4 +90,4 @@ def crc32c(data: Buffer, value: int = 0) -> int:
     """CRC-32C of the bytes, continued from `value`."""
 
 def simd() -> str:
-    """"scalar", "avx2" or "avx512": what runs here. The environment variable BASIC_SIMD forces one."""
+    """"scalar", "avx2", "avx512" or "neon": what runs here. The environment variable BASIC_SIMD forces one."""

@@ -6,12 +6,13 @@ import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from basic.runtime import bitstream
+from basic.runtime import _ans, bitstream
 from basic.runtime.codec import Codec
 from basic.runtime.errors import BitstreamError
 from basic.runtime.image import from_any
@@ -157,3 +158,27 @@ def test_the_embedding_example_runs(bundle_path: Path, data_folder: Path, tmp_pa
     with Image.open(output) as decoded:
         assert decoded.size == (768, 512)
     assert sum(bool(line.strip()) for line in (ROOT / "examples" / "embed.py").read_text().splitlines()) <= 15
+
+
+@pytest.mark.parametrize("name", ["kodim03", "kodim07", "kodim23"])
+def test_fixed_costs_of_a_file(codec: Codec, data_folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At the lowest quality: states and termination 0.3 % of the file; with header, id and checksums 40 bytes.
+
+    What a stream of one lane holds beside its 5 bytes of header is payload; the rest of the file is fixed cost.
+    """
+    found: list[tuple[int, float, int]] = []
+    original = _ans.encode
+
+    def encode(*arguments: Any) -> bytes:
+        stream = original(*arguments)
+        found.append((len(stream), _ans.bits(*arguments) / 8, len(original(*arguments, 1)) - 5))
+        return stream
+
+    monkeypatch.setattr(_ans, "encode", encode)
+    for level in codec.bundle.levels:
+        found.clear()
+        with Image.open(data_folder / f"{name}.png") as image:
+            data = codec.encode(image, level=level, quality=0)
+        ((num_bytes, ideal, payload),) = found
+        assert num_bytes - ideal <= 0.003 * len(data)
+        assert len(data) - payload <= 40

@@ -19,12 +19,13 @@ from ..runtime.bundle import Bundle
 from ..runtime.codec import Codec
 from ..runtime.errors import BasicError
 from ..runtime.files import replacing
+from .gpu import DevicePlan, parse_size
 from .images import load_photos
 from .latency_profile import check_profile, describe, measure_profile
 from .machine import command_line
 from .plots import check_matplotlib
 from .report import print_report, write_files
-from .results import Report
+from .results import BenchError, Report
 from .run import STAGES, Settings, run
 
 T = TypeVar("T")
@@ -65,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
     add = made.add_argument
     add("bundle", nargs="?", type=Path, metavar="BUNDLE", help="a folder or zip; default: the packaged one")
     add("--images", type=Path, required=True, metavar="DIR", help="folder of photographs, or one file")
-    add("--engine", default="ort", metavar="NAMES", help="engines side by side, separated by commas (default: ort)")
+    add("--engine", default="ort", metavar="NAMES", help="side by side: ort,ort-cuda,trt,torch,torch-compiled")
     add("--levels", type=numbers, default=(), metavar="0,3,7", help="default: all")
     add(
         "--qualities", type=qualities, default=Settings.qualities, metavar="8,20,..", help="0..63, for rate and quality"
@@ -77,6 +78,8 @@ def parser() -> argparse.ArgumentParser:
     add("--limit", type=positive, metavar="N", help="use the first N images only")
     add("--timed-images", type=positive, default=Settings.num_timed_images, metavar="N", help="of one size, for times")
     add("--skip", nargs="+", choices=STAGES, default=[], help="leave out a stage")
+    add("--sizes", metavar="768x512,..", help="sizes for the device stage, resampled (default on a GPU: to 4K)")
+    add("--batches", type=numbers, metavar="1,8", help="batches for the device stage (default on a GPU: 1,8)")
     add("--peers", action="store_true", help="measure JPEG, WebP, AVIF, and CompressAI where it is installed")
     add("--compressai-python", type=Path, metavar="PATH", help="the interpreter that has CompressAI, if not this one")
     add("--curves", type=Path, nargs="+", default=[], metavar="JSON", help="reference curves (default: Kodak's)")
@@ -105,8 +108,22 @@ def settings_from(args: argparse.Namespace) -> Settings:
         peers=args.peers,
         compressai_python=args.compressai_python or here,
         curves=tuple(args.curves),
+        device=device_plan(args),
         command=command_line(),
     )
+
+
+def device_plan(args: argparse.Namespace) -> DevicePlan | None:
+    """Sizes and batches where either was given: then they are measured on every engine."""
+    if args.sizes is None and args.batches is None:
+        return None
+    sizes = DevicePlan().sizes if args.sizes is None else tuple(dict.fromkeys(args.sizes.split(",")))
+    for size in sizes:
+        parse_size(size)
+    batches = args.batches or DevicePlan().batches
+    if 0 in batches:
+        raise BenchError("--batches: expected numbers from 1 up, got 0")
+    return DevicePlan(sizes, batches, args.repeats, args.warmup, args.timing_quality)
 
 
 def run_with_progress(settings: Settings, log: Console) -> Report:

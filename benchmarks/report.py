@@ -29,7 +29,7 @@ class View:
 
 def views(report: Report) -> list[View]:
     """Every table of a report that has rows, in reading order."""
-    makers = (_levels, _parts, _qualities, _bd_rates, _peers, _speedups, _fits, _shares)
+    makers = (_levels, _parts, _qualities, _bd_rates, _peers, _speedups, _throughputs, _device_parts, _fits, _shares)
     return [view for view in (make(report) for make in makers) if view.rows]
 
 
@@ -139,6 +139,37 @@ def _levels(report: Report) -> View:
                 row.coder_ms, row.glue_ms, row.images_per_s, row.peak_memory_mib,
             )
             for row in report.levels
+        ],
+    )  # fmt: skip
+
+
+def _throughputs(report: Report) -> View:
+    return _view(
+        "Images from host to host, by size and batch",
+        "Coder included; a batch is one call. Energy is the GPU's.",
+        "engine | level | task | size | batch | p50 ms | p90 ms | images/s | bpp | GPU MiB | J/image",
+        [
+            (
+                row.engine, row.level, row.task, row.size, row.batch, row.latency_p50_ms, row.latency_p90_ms,
+                row.images_per_s, row.bpp, row.gpu_memory_mib, row.joules_per_image,
+            )
+            for row in report.throughputs
+        ],
+    )  # fmt: skip
+
+
+def _device_parts(report: Report) -> View:
+    return _view(
+        "Parts against the device's floor",
+        "Clock: device is between events of the GPU, wall is the whole call. Floor: the larger of bytes over copy "
+        "bandwidth and MACs over matrix rate, both measured.",
+        "engine | level | part | size | batch | clock | p50 ms | p90 ms | GMAC | MB | floor ms | times floor",
+        [
+            (
+                row.engine, row.level, row.part, row.size, row.batch, row.clock, row.latency_p50_ms,
+                row.latency_p90_ms, row.num_macs / 1e9, row.num_bytes / 1e6, row.floor_ms, row.times_floor,
+            )
+            for row in report.device_parts
         ],
     )  # fmt: skip
 

@@ -184,7 +184,51 @@ class SpeedupRow:
     wall_times_faster: float
 
 
-Row = PartRow | LevelRow | QualityRow | PeerRow | BdRow | FitRow | ShareRow | SpeedupRow
+@dataclass(frozen=True, slots=True)
+class DevicePartRow:
+    """One part for a batch of images of one size (as "1920x1080", padded to multiples of 64).
+
+    `clock`: "device" is time between events of the GPU, copies to and from the host excluded; "wall" is the whole call.
+    floor_ms: the larger of bytes over copy bandwidth and MACs over matrix rate (floor.py); times_floor: how far above.
+    """
+
+    engine: str
+    level: int
+    part: str
+    size: str
+    batch: int
+    clock: str
+    num_samples: int
+    latency_p50_ms: float
+    latency_p90_ms: float
+    num_macs: int
+    num_bytes: int
+    floor_ms: float | None
+    times_floor: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class ThroughputRow:
+    """Whole images from host memory to host memory, coder included: `batch` images in one call.
+
+    latency_p50_ms is of a call; images_per_s from its median. joules_per_image is the GPU's alone.
+    """
+
+    engine: str
+    level: int
+    task: str
+    size: str
+    batch: int
+    num_samples: int
+    latency_p50_ms: float
+    latency_p90_ms: float
+    images_per_s: float
+    bpp: float
+    gpu_memory_mib: float | None
+    joules_per_image: float | None
+
+
+Row = PartRow | LevelRow | QualityRow | PeerRow | BdRow | FitRow | ShareRow | SpeedupRow | DevicePartRow | ThroughputRow
 
 
 @dataclass(slots=True)
@@ -201,6 +245,8 @@ class Report:
     fits: list[FitRow] = field(default_factory=list)
     shares: list[ShareRow] = field(default_factory=list)
     speedups: list[SpeedupRow] = field(default_factory=list)
+    device_parts: list[DevicePartRow] = field(default_factory=list)
+    throughputs: list[ThroughputRow] = field(default_factory=list)
 
     def tables(self) -> dict[str, Sequence[Row]]:
         """Table name -> its rows, empty tables left out."""

@@ -2,15 +2,20 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ..runtime.bundle import Bundle
 from ..runtime.codec import DEFAULT_QUALITY, Codec
+from ..runtime.engine import Engine
 from ..runtime.tiles import padded
+from ..runtime.trt_build import cache_folder
 from .curves import KODAK_CURVES, applies_to, load_curves
+from .device import device_of, peaks_of
+from .engines import GPU_ENGINES, HOST_ENGINES, start
 from .fit import NETWORK_TASKS, fit_parts, shares
+from .gpu import DevicePlan, fit_device, measure_parts, measure_throughput
 from .images import Photo, load_photos, same_size
 from .machine import images_used, load_average, machine
 from .memory import Target, peak_memory_mib
@@ -21,13 +26,14 @@ from .shapes import input_shapes
 from .timing import Costs, Plan, level_rows, part_rows, time_levels
 from .traffic import traffic_bytes
 
-STAGES = ("timing", "memory", "quality")
+STAGES = ("timing", "memory", "quality", "device")
 Step = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure. Empty `levels`: all; `bundle` None: the packaged one; `compressai_python` None: skip it."""
+    """What to measure. Empty `levels`: all; `bundle` None: the packaged one; `compressai_python` None: skip it;
+    `device` None: sizes and batches are measured on GPU engines alone, at their defaults."""
 
     images: Path
     bundle: Path | None = None
@@ -44,6 +50,7 @@ class Settings:
     peers: bool = False
     compressai_python: Path | None = None
     curves: tuple[Path, ...] = ()
+    device: DevicePlan | None = None
     command: str = ""
 
 
@@ -100,9 +107,10 @@ def measure_engine(
     rival: CompressAI | None = None,
 ) -> None:
     """Add one engine's rows to the report."""
-    with Codec.open(bundle, engine=engine, num_threads=settings.threads) as codec:
+    started = start(engine, settings.threads)
+    with Codec(bundle, started) as codec:
         memory: Mapping[tuple[int, str], float | None] = {}
-        if "memory" in settings.stages:
+        if "memory" in settings.stages and engine in HOST_ENGINES:
             step("memory of parts and tasks")
             target = Target(str(bundle.path), engine, settings.threads, settings.timing_quality, tuple(levels))
             memory = peak_memory_mib(target, timed[0])
@@ -115,6 +123,34 @@ def measure_engine(
             add_fits(report, engine)
         if "quality" in settings.stages:
             report.qualities.extend(measure_rates(codec, engine, levels, settings.qualities, photos, step))
+        if "device" in settings.stages and (settings.device is not None or engine in GPU_ENGINES):
+            measure_device(report, settings, started, codec, levels, timed, step)
+
+
+def measure_device(
+    report: Report,
+    settings: Settings,
+    engine: Engine,
+    codec: Codec,
+    levels: Sequence[int],
+    photos: Sequence[Photo],
+    step: Step,
+) -> None:
+    """Add what an engine's device does at every size and batch: its peaks, parts against their floor, whole images."""
+    plan = settings.device or DevicePlan()
+    step(f"peaks of the device of {engine.name}")
+    peaks = peaks_of(engine, cache_folder(codec.bundle.path))
+    report.circumstances[f"device of {engine.name}"] = device_of(engine) | asdict(peaks)
+    pixels = [photo.pixels for photo in photos]
+    rows = []
+    for size in plan.sizes:
+        for batch in plan.batches:
+            for level in levels:
+                step(f"{engine.name}: level {level}, {batch} of {size}")
+                report.throughputs.extend(measure_throughput(codec, engine, level, pixels, size, batch, plan))
+                rows += measure_parts(engine, codec.bundle, level, size, batch, plan.repeats, peaks)
+    report.device_parts.extend(rows)
+    report.fits.extend(fit_device(rows))
 
 
 def part_costs(

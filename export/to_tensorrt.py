@@ -44,7 +44,8 @@ def build_engines(engine: TrtEngine, bundle: Bundle, levels: list[int]) -> dict[
     Raises:
         EngineError: TensorRT refused a part, or computes an integer part wrongly.
     """
-    started, built, kept = time.monotonic(), [], []
+    started = time.monotonic()
+    built, kept = list[str](), list[str]()
     total = sum(len(bundle.level(level).parts) for level in levels)
     for level in levels:
         for part in bundle.level(level).parts:

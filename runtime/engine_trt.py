@@ -62,6 +62,10 @@ class TrtEngine:
 
     def open(self, bundle: Bundle, level: int, part: str) -> "TrtSession":
         self._check(bundle, level, part)
+        return self.open_unchecked(bundle, level, part)
+
+    def open_unchecked(self, bundle: Bundle, level: int, part: str) -> "TrtSession":
+        """As `open`, without the conformance vectors: to measure, not to code."""
         entry = bundle.level(level).parts[part]
         what = f"level {level}, part {part}"
         with self._lock:
@@ -276,11 +280,12 @@ class TrtSession:
             return value
         if isinstance(value, DeviceArray):
             raise EngineError(f"TensorRT, {self._what}: expected {name} of {wanted} on the GPU, got {value.dtype}")
+        found: Array = value
         if wanted == np.uint8:
-            return np.rint(value * np.float32(255)).astype(np.uint8)
-        if value.dtype == np.uint8 and name == "x":
-            return value.astype(wanted) / wanted.type(255)
-        return value.astype(wanted)
+            found = np.rint(value * np.float32(255))
+        elif value.dtype == np.uint8 and name == "x":
+            found = value / np.float32(255)
+        return found.astype(wanted)
 
     @staticmethod
     def _from_wire(value: Array | DeviceArray, dtype: np.dtype[Any]) -> Array | DeviceArray:

@@ -120,7 +120,7 @@ def test_options_become_settings() -> None:
     settings = settings_from(parser().parse_args(words))
     assert settings.engines == ("ort",)
     assert settings.levels == (0, 7)
-    assert settings.stages == ("timing", "quality")
+    assert settings.stages == ("timing", "quality", "device")
     assert settings.compressai_python is None
 
 

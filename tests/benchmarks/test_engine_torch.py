@@ -1,0 +1,38 @@
+"""Laws of PyTorch as a yardstick: it computes what the other engines compute."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from basic.benchmarks.engine_torch import TorchEngine
+from basic.benchmarks.engines import open_codec, start
+from basic.runtime.bundle import Bundle
+from basic.runtime.codec import Codec
+from basic.runtime.conformance import differing_parts
+from basic.runtime.errors import EngineError
+
+
+@pytest.mark.parametrize("compiled", [False, True])
+def test_integer_parts_are_exact(bundle_path: Path, compiled: bool) -> None:
+    bundle = Bundle.open(bundle_path)
+    engine = TorchEngine(compiled, num_threads=1, backend="eager")  # traced, not translated to C++
+    assert differing_parts(engine, bundle, 0) == []
+
+
+def test_files_cross(bundle_path: Path, data_folder: Path) -> None:
+    bundle = Bundle.open(bundle_path)
+    photo = Image.open(data_folder / "kodim07.png").convert("RGB").crop((0, 0, 192, 128))
+    level = max(bundle.levels)
+    with open_codec(bundle, "torch", 1) as torch, Codec.open(bundle, num_threads=1) as ort:
+        for one, other in ((torch, ort), (ort, torch)):
+            data = one.encode(photo, level=level)
+            assert np.array_equal(one.decode_latents(data), other.decode_latents(data))
+            far = np.abs(np.asarray(one.decode(data), int) - np.asarray(other.decode(data), int)).max()
+            assert far <= 1
+
+
+def test_unknown_engines_are_refused() -> None:
+    with pytest.raises(EngineError, match="expected one of ort"):
+        start("torchscript")

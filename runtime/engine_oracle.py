@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from .bundle import Bundle
 from .engine import Array
+from .engine_onnx import OnnxEngine
+from .engine_onnx import start as start_onnx
 from .errors import BundleError, EngineError
 from .groups import Plan, group_channels
 
@@ -167,17 +169,18 @@ class OracleEngine:
     name = "oracle"
 
     def __init__(self, num_threads: int | None) -> None:
-        from .engine_onnx import start as start_onnx
-
-        self._float = start_onnx(num_threads)
+        self._num_threads = num_threads
+        self._float: OnnxEngine | None = None
         self._layers: dict[tuple[str, bytes], dict[str, Layer]] = {}
 
     @property
     def detail(self) -> str:
-        return f"numpy {np.__version__}; transforms by {self._float.detail}"
+        return f"numpy {np.__version__}; transforms by onnxruntime, where it is installed"
 
     def open(self, bundle: Bundle, level: int, part: str) -> Any:
         if part in ("analysis", "synthesis"):
+            if self._float is None:
+                self._float = start_onnx(self._num_threads)
             return self._float.open(bundle, level, part)
         entry = bundle.level(level)
         key = (str(bundle.path), entry.entropy_id)
@@ -186,7 +189,7 @@ class OracleEngine:
         return OracleSession(self._layers[key], entry.plan, part)
 
     def close(self) -> None:
-        self._float.close()
+        """Nothing is held here; sessions free themselves with their last reference."""
 
 
 class OracleSession:
@@ -218,5 +221,5 @@ def _integers(values: Array, name: str) -> Ints:
 
 
 def start(num_threads: int | None) -> OracleEngine:
-    """Start the oracle; onnxruntime must be there for the float parts."""
+    """Start the oracle; onnxruntime is asked for when the first float part is opened."""
     return OracleEngine(num_threads)

@@ -14,7 +14,7 @@ from .engine import Array
 from .onnx_file import Graph, Node, Port, fold_constants, read, write
 
 FLOAT32, FLOAT16, UINT8 = 1, 10, 2
-REVISION = 1
+REVISION = 2
 """Enters the key of every engine file; another rewriting is another number."""
 TRANSFORMS = ("analysis", "synthesis")
 IMAGES = ("x", "x_hat")
@@ -72,8 +72,8 @@ def _integer_outputs(graph: Graph, as_bytes: bool) -> Graph:
 
 
 def _max_min(clip: Node) -> list[Node]:
-    """A clip as maximum and minimum: TensorRT 10 has taken one that starts at 0 for a ReLU and lost its upper end. No
-    slower: the floor that follows keeps it out of the convolution's kernel anyway."""
+    """A clip as maximum and minimum: TensorRT 10 has taken one that starts at 0 for a ReLU and lost its upper end, and
+    parsers differ in which bounds they read. No slower: the floor or product that follows is a kernel anyway."""
     value, low, high = clip.inputs
     above = f"{clip.outputs[0]}_above"
     return [Node("Max", [value, low], [above]), Node("Min", [above, high], clip.outputs)]
@@ -108,8 +108,11 @@ def _halved(graph: Graph) -> Graph:
     """Everything in float16 but what a gain multiplies and the last clip; inputs and outputs stay float32."""
     half = _Halves(graph)
     gains = {port.name for port in graph.inputs if "gain" in port.name}
+    outputs = {port.name for port in graph.outputs}
     for node in _clip_last(graph.nodes):
-        half.add(node, wide=node.op == "Clip" or bool(gains.intersection(node.inputs)))
+        wide = bool(gains.intersection(node.inputs)) or (node.op == "Clip" and node.outputs[0] in outputs)
+        for step in _max_min(node) if node.op == "Clip" else [node]:
+            half.add(step, wide)
     for port in graph.outputs:
         half.finish(port.name)
     return Graph(graph.name, half.nodes, half.initializers, graph.inputs, graph.outputs)

@@ -10,31 +10,36 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar, overload
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from . import alpha, bitstream
+from . import bitstream
 from .bitstream import DEFAULT_MAX_PIXELS, MAX_QUALITY, MAX_TILE_SIZE, Header, Stream
 from .budget import LatencyProfile
 from .bundle import Bundle
 from .conformance import require_exact
+from .cuda import Device, driver
+from .device_image import fetch, is_on_device, put
 from .engine import DEFAULT_ENGINE, Engine, Session, open_engine, traits_of
 from .entropy import EntropyPath, Floats
 from .errors import BitstreamError, BudgetError, EngineError
 from .image import ImageLike, Picture, from_any, to_pillow
 from .overlap import Overlap, divided
+from .picture_file import empty_picture, write_file
 from .profile import Profile, measure
 from .tiles import UNIT, Box, batches, num_tiles, padded, tiles
 from .transforms import LATENT, Transform, analyse, synthesise
 
+T = TypeVar("T")
 BytesLike = bytes | bytearray | memoryview
 DEFAULT_QUALITY = 32
 DEFAULT_TILE_SIZE = 1024
 MIN_OVERLAP_PIXELS = 1 << 18
 """Less than this in all is not worth dividing a batch of tiles."""
+OWN_DEVICE = (-1, "device")
 TileBatch = list[tuple[int, int, Box]]
 """(number of the image, number of the tile, tile) of tiles of one shape."""
 
@@ -118,10 +123,12 @@ class Codec:
         """Give back the networks and the engine; the codec cannot be used afterwards."""
         with self._lock:
             engine, self._engine = self._engine, None
+            device = self._opened.pop(OWN_DEVICE, None)
             self._opened.clear()
         self._overlap.close()
-        if engine is not None:
-            engine.close()
+        for held in (device, engine):
+            if held is not None:
+                held.close()
 
     @property
     def num_levels(self) -> int:
@@ -138,10 +145,12 @@ class Codec:
         tile_size: int = DEFAULT_TILE_SIZE,
         budget_ms: float | None = None,
         profile: Profile | None = None,
+        stream: int | None = None,
     ) -> bytes:
         """One image -> bitstream.
 
-        image: Pillow image, numpy array or path, see `image.from_any`. level: of analysis and entropy, 0 the lightest,
+        image: Pillow image, numpy array or path, see `image.from_any`; or an array on a GPU, see `device_image.fetch`,
+        ready on the CUDA stream with the handle `stream`. level: of analysis and entropy, 0 the lightest,
         None the heaviest of the bundle; entropy_level overrides the latter. quality: 0..63. tile_size: the largest
         tile's side in pixels, a multiple of 64. budget_ms: instead of a level, the heaviest whose encoding takes no
         longer by the codec's latency profile.
@@ -152,6 +161,8 @@ class Codec:
             BudgetError: no level is quick enough, or the codec has no latency profile.
             ValueError: quality or tile_size is out of range, or both level and budget_ms are given.
         """
+        if is_on_device(image):
+            image = fetch(image, self._device(), stream)
         if budget_ms is not None:
             latency = self._latency_for(level)
             image = from_any(image, self.max_pixels)
@@ -187,9 +198,31 @@ class Codec:
             entropy_id = self.bundle.level(path_level).entropy_id
             with measure(profile, "file"):
                 return [
-                    _write(picture, tiles, path_level, quality, entropy_id, tile_size)
+                    write_file(picture, tiles, path_level, quality, entropy_id, tile_size)
                     for picture, tiles in zip(pictures, payloads, strict=True)
                 ]
+
+    @overload
+    def decode(
+        self,
+        data: BytesLike,
+        *,
+        level: int | None = None,
+        budget_ms: float | None = None,
+        profile: Profile | None = None,
+    ) -> Image.Image: ...
+
+    @overload
+    def decode(
+        self,
+        data: BytesLike,
+        *,
+        level: int | None = None,
+        budget_ms: float | None = None,
+        profile: Profile | None = None,
+        out: T,
+        stream: int | None = None,
+    ) -> T: ...
 
     def decode(
         self,
@@ -198,16 +231,20 @@ class Codec:
         level: int | None = None,
         budget_ms: float | None = None,
         profile: Profile | None = None,
-    ) -> Image.Image:
+        out: Any = None,
+        stream: int | None = None,
+    ) -> Any:
         """Bitstream -> Pillow image of mode L, LA, RGB or RGBA, as it was encoded.
 
         level: of the synthesis; None takes the stream's entropy level. budget_ms: instead of a level, the heaviest
         synthesis with which decoding takes no longer by the codec's latency profile; the least that a file allows is
-        its entropy level and the lightest synthesis.
+        its entropy level and the lightest synthesis. out: a numpy array, or an array on a GPU, that takes the pixels
+        and is given back instead, see `device_image.put`; the CUDA stream with the handle `stream` waits for it.
 
         Raises:
             BitstreamError: the data is damaged, asks for too many pixels or needs another bundle.
             BundleError: the bundle has no such level.
+            ImageError: out is of another type or shape.
             BudgetError: the file cannot be decoded as quickly, or the codec has no latency profile.
             ValueError: both level and budget_ms are given.
         """
@@ -216,28 +253,36 @@ class Codec:
             header = bitstream.read(data, self.max_pixels).header
             num_pixels = _num_pixels(header.height, header.width)
             level = latency.decode_level(budget_ms, num_pixels, self._entropy_level(header))
-        return self.decode_batch([data], level=level, profile=profile)[0]
+        if out is None:
+            return self.decode_batch([data], level=level, profile=profile)[0]
+        (picture,) = self._pictures([data], level, profile)
+        put(picture, out, self._device() if is_on_device(out) else None, stream)
+        return out
 
     def decode_batch(
         self, files: Sequence[BytesLike], *, level: int | None = None, profile: Profile | None = None
     ) -> list[Image.Image]:
         """Several bitstreams -> images; windows of equal shape, level and quality run through synthesis together."""
         with nullcontext() if profile is None else profile.whole():
-            with measure(profile, "file"):
-                streams = [bitstream.read(data, self.max_pixels) for data in files]
-            found = [self._entropy_level(stream.header) for stream in streams]
-            together: dict[tuple[int, int, int], list[int]] = {}
-            for number, (stream, path_level) in enumerate(zip(streams, found, strict=True)):
-                synthesis_level = path_level if level is None else self._level(level)
-                together.setdefault((path_level, synthesis_level, stream.header.quality), []).append(number)
-            with measure(profile, "file"):
-                pictures = [_empty_picture(stream) for stream in streams]
-            for (path_level, synthesis_level, quality), numbers in together.items():
-                latents = self._latents([streams[number] for number in numbers], path_level, profile)
-                transform = self._transform("synthesis", synthesis_level, self.bundle.inverse_gain(quality))
-                synthesise(transform, latents, [pictures[number].planes for number in numbers], profile)
+            pictures = self._pictures(files, level, profile)
             with measure(profile, "image"):
                 return [to_pillow(picture) for picture in pictures]
+
+    def _pictures(self, files: Sequence[BytesLike], level: int | None, profile: Profile | None) -> list[Picture]:
+        with measure(profile, "file"):
+            streams = [bitstream.read(data, self.max_pixels) for data in files]
+        found = [self._entropy_level(stream.header) for stream in streams]
+        together: dict[tuple[int, int, int], list[int]] = {}
+        for number, (stream, path_level) in enumerate(zip(streams, found, strict=True)):
+            synthesis_level = path_level if level is None else self._level(level)
+            together.setdefault((path_level, synthesis_level, stream.header.quality), []).append(number)
+        with measure(profile, "file"):
+            pictures = [empty_picture(stream) for stream in streams]
+        for (path_level, synthesis_level, quality), numbers in together.items():
+            latents = self._latents([streams[number] for number in numbers], path_level, profile)
+            transform = self._transform("synthesis", synthesis_level, self.bundle.inverse_gain(quality))
+            synthesise(transform, latents, [pictures[number].planes for number in numbers], profile)
+        return pictures
 
     def decode_latents(self, data: BytesLike) -> NDArray[np.int32]:
         """Bitstream -> y_hat in eighths, int32 (M, ceil64(H) / 16, ceil64(W) / 16): what every engine must agree on."""
@@ -319,6 +364,14 @@ class Codec:
             )
         return self._latency
 
+    def _device(self) -> Device:
+        """The GPU for arrays that lie there: the engine's, or one opened for them alone."""
+        of_engine = getattr(self._engine, "device", None)
+        if isinstance(of_engine, Device):
+            return of_engine
+        found: Device = self._once(OWN_DEVICE, lambda: Device(driver()))
+        return found
+
     def _level(self, level: int | None) -> int:
         return max(self.bundle.levels) if level is None else self.bundle.level(level).level
 
@@ -387,29 +440,3 @@ def _num_pixels(height: int, width: int) -> int:
 
 def _cut(y: Floats, z: Floats, tile: Box) -> tuple[Floats, Floats]:
     return y[:, *tile.scaled(1, LATENT).slices], z[:, *tile.scaled(1, UNIT).slices]
-
-
-def _write(
-    picture: Picture, payloads: list[bytes], level: int, quality: int, entropy_id: bytes, tile_size: int
-) -> bytes:
-    header = Header(
-        width=picture.width,
-        height=picture.height,
-        grey=picture.grey,
-        alpha=picture.alpha is not None,
-        icc=picture.icc is not None,
-        level=level,
-        quality=quality,
-        entropy_id=entropy_id,
-        tile_size=tile_size,
-    )
-    icc = None if picture.icc is None else alpha.pack_icc(picture.icc)
-    plane = None if picture.alpha is None else alpha.pack_alpha(picture.alpha)
-    return bitstream.write(header, icc, plane, payloads)
-
-
-def _empty_picture(stream: Stream) -> Picture:
-    header = stream.header
-    plane = None if stream.alpha is None else alpha.unpack_alpha(stream.alpha, header.height, header.width)
-    icc = None if stream.icc is None else alpha.unpack_icc(stream.icc)
-    return Picture(np.empty((1 if header.grey else 3, header.height, header.width), np.uint8), plane, icc)

@@ -173,6 +173,10 @@ class Device:
         num_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
         return np.asarray(_Pinned(Block(self, "host", num_bytes), shape, dtype))
 
+    def event(self, timing: bool = False) -> "Event":
+        """An event that has not been recorded yet."""
+        return Event(self, timing)
+
     def close(self) -> None:
         """Free everything that was given back, and the primary context."""
         if self._closed:

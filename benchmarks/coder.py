@@ -5,9 +5,10 @@ seconds of one thread (rows of several threads: in wall seconds, beside one thre
 10 M symbols rint(scale * normal) under 64 scales; the overhead is against the exact mass of each symbol under its
 Gaussian.
 
-A small group is 5000 symbols. `group` says what of: "chunk", a part of one continuing stream, as the codec codes groups
-(encoding writes every group into the arrays of the whole, which are then coded at once; decoding is a call a group);
-"stream", a stream of its own with the lanes that suit its size; "stream of 16 lanes", the same with 8 bytes more.
+A small group is 5000 symbols. `group` says what of: "chunk", a part of a continuing stream, as the codec codes the
+groups of a tile (encoding writes every group into the tile's arrays, which are then coded at once; decoding is a call a
+group; a tile of 1024x1024 pixels has 790 000 symbols, here 150 groups); "stream", a stream of its own with the lanes
+that suit its size; "stream of 16 lanes", the same with 8 bytes more.
 
     python -m basic.benchmarks.coder --json
 """
@@ -37,6 +38,7 @@ from .machine import command_line, machine
 
 SIMDS = ("scalar", "avx2", "avx512", "neon")
 OWN = "basic"
+GROUPS_OF_A_TILE = 150
 NUM_STREAMS = 16
 """Of a workload that threads share."""
 
@@ -148,25 +150,35 @@ def own_rows(workload: Workload, num_symbols: int, group_size: int, repeats: int
     tables = to_coder(gaussian_tables(workload.scales()))
     exact = workload.entropy_bytes(symbols, indexes)
     groups = _cut(symbols, indexes, np.arange(group_size, num_symbols, group_size))
+    tiles = [groups[first : first + GROUPS_OF_A_TILE] for first in range(0, len(groups), GROUPS_OF_A_TILE)]
     stream = _ans.encode(symbols, indexes, tables)
 
     def row(encode: Callable[[], object], decode: Callable[[], object], num_bytes: int, group: str, size: int) -> Row:
         times = seconds(encode, repeats), seconds(decode, repeats)
         return Case(OWN, workload.name, num_symbols, group, size).row(times, num_bytes / exact)
 
-    whole: tuple[Array, Array] = (np.empty_like(symbols), np.empty_like(indexes))
+    room = GROUPS_OF_A_TILE * group_size
+    whole: tuple[Array, Array] = (np.empty(room, symbols.dtype), np.empty(room, indexes.dtype))
 
-    def encode_chunks() -> bytes:
-        for start, group in zip(range(0, num_symbols, group_size), groups, strict=True):
-            for array, part in zip(whole, group, strict=True):
-                array[start : start + group_size] = part
-        return _ans.encode(*whole, tables)
+    def encode_chunks() -> list[bytes]:
+        found = []
+        for tile in tiles:
+            end = 0
+            for group in tile:
+                run = slice(end, end + len(group[0]))
+                whole[0][run], whole[1][run] = group
+                end = run.stop
+            found.append(_ans.encode(whole[0][:end], whole[1][:end], tables))
+        return found
+
+    streams_of_tiles = encode_chunks()
 
     def decode_chunks() -> None:
-        decoder = _ans.Decoder(stream, tables)
-        for _, group in groups:
-            decoder.decode(group)
-        decoder.finish()
+        for tile, data in zip(tiles, streams_of_tiles, strict=True):
+            decoder = _ans.Decoder(data, tables)
+            for _, group in tile:
+                decoder.decode(group)
+            decoder.finish()
 
     yield row(
         lambda: _ans.encode(symbols, indexes, tables),
@@ -175,7 +187,7 @@ def own_rows(workload: Workload, num_symbols: int, group_size: int, repeats: int
         "",
         0,
     )
-    yield row(encode_chunks, decode_chunks, len(stream), "chunk", group_size)
+    yield row(encode_chunks, decode_chunks, sum(map(len, streams_of_tiles)), "chunk", group_size)
     for num_lanes, name in ((0, "stream"), (16, "stream of 16 lanes")):
         streams = [_ans.encode(*group, tables, num_lanes) for group in groups]
 

@@ -105,7 +105,9 @@ py::bytes encode(const py::array& symbols, const py::array& indexes, const Table
         stream = basic::encode_stream(tables, symbol_data, index_data, size, static_cast<uint32_t>(num_lanes));
       }
       py::bytes bytes(nullptr, stream.num_bytes());
-      stream.copy_to(reinterpret_cast<uint8_t*>(PyBytes_AS_STRING(bytes.ptr())));
+      auto* target = reinterpret_cast<uint8_t*>(PyBytes_AS_STRING(bytes.ptr()));
+      py::gil_scoped_release release;  // nobody else knows these bytes yet, and their pages are fresh
+      stream.copy_to(target);
       return bytes;
     });
   });

@@ -44,10 +44,23 @@ int log2_floor(uint32_t value) {
   return log;
 }
 
+// Memory of a thread's last stream. Fresh pages cost a short stream more than its symbols do, and two threads that ask
+// the system for some at once wait for each other.
+constexpr size_t kMaxSpareWords = 1u << 20;
+thread_local std::vector<uint16_t> spare_words;
+
 // Words, growing towards the front.
 class WordBuffer {
  public:
-  explicit WordBuffer(size_t num_words) : words_(num_words) { writer_ = {words_.data() + num_words, words_.data()}; }
+  explicit WordBuffer(size_t num_words) : words_(std::move(spare_words)) {
+    if (words_.size() < num_words) words_ = std::vector<uint16_t>(num_words);
+    writer_ = {words_.data() + words_.size(), words_.data()};
+  }
+  ~WordBuffer() {
+    if (words_.size() <= kMaxSpareWords) spare_words = std::move(words_);
+  }
+  WordBuffer(const WordBuffer&) = delete;
+  WordBuffer& operator=(const WordBuffer&) = delete;
 
   Writer& writer() { return writer_; }
   size_t size() const { return static_cast<size_t>(words_.data() + words_.size() - writer_.next); }
@@ -59,7 +72,7 @@ class WordBuffer {
     writer_ = {words_.data() + words_.size() - used, words_.data()};
   }
   uint16_t pop() { return *writer_.next++; }
-  std::vector<uint16_t> take() { return std::move(words_); }
+  std::vector<uint16_t> words() const { return {words_.end() - static_cast<std::ptrdiff_t>(size()), words_.end()}; }
 
  private:
   std::vector<uint16_t> words_;
@@ -134,8 +147,7 @@ bool encode_lanes(const Tables& tables, uint32_t num_lanes, const Symbol* symbol
   if (words.writer().room() < 3 * kMaxLanes) words.grow();
   for (uint32_t lane = num_lanes - 1; lane > 0; --lane) put_state(states[lane], states[0], words.writer());
   stream.header = make_header(num_lanes, tail, states[0]);
-  stream.num_words = words.size();
-  stream.buffer = words.take();
+  stream.words = words.words();
   return true;
 }
 
@@ -144,11 +156,10 @@ bool encode_lanes(const Tables& tables, uint32_t num_lanes, const Symbol* symbol
 void EncodedStream::copy_to(uint8_t* bytes) const {
   std::copy(header.begin(), header.end(), bytes);
   bytes += header.size();
-  const uint16_t* words = buffer.data() + (buffer.size() - num_words);
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-  if (num_words) std::memcpy(bytes, words, 2 * num_words);
+  if (!words.empty()) std::memcpy(bytes, words.data(), 2 * words.size());
 #else
-  for (size_t k = 0; k < num_words; ++k) {
+  for (size_t k = 0; k < words.size(); ++k) {
     bytes[2 * k] = static_cast<uint8_t>(words[k]);
     bytes[2 * k + 1] = static_cast<uint8_t>(words[k] >> 8);
   }

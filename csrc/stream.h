@@ -18,13 +18,12 @@ struct BitstreamError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-// A finished stream: a few bytes of header and the words, which lie in a buffer they do not fill.
+// A finished stream: a few bytes of header and the words.
 struct EncodedStream {
   std::vector<uint8_t> header;
-  std::vector<uint16_t> buffer;
-  size_t num_words = 0;
+  std::vector<uint16_t> words;
 
-  size_t num_bytes() const { return header.size() + 2 * num_words; }
+  size_t num_bytes() const { return header.size() + 2 * words.size(); }
   void copy_to(uint8_t* bytes) const;
 };
 

@@ -8,7 +8,9 @@ The integer parts of a level are checked against the bundle's conformance vector
 """
 
 import threading
+import weakref
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -49,6 +51,7 @@ class TrtEngine:
         self._trt, self.device, self.files = trt, device, files
         self._lock = threading.RLock()
         self._checked: set[tuple[str, int]] = set()
+        self._sessions: weakref.WeakSet[TrtSession] = weakref.WeakSet()
         with device.active(), reporting(files.log, "TensorRT"):
             self._runtime: Any = trt.Runtime(files.log)
 
@@ -79,7 +82,9 @@ class TrtEngine:
                         f"TensorRT {self._trt.__version__} cannot read the engine file of {what}; delete "
                         f"{self.files.path(bundle, level, part).name} from the engine cache"
                     )
-            return TrtSession(self, opened, entry, what)
+            session = TrtSession(self, opened, entry, what)
+            self._sessions.add(session)
+            return session
 
     def _check(self, bundle: Bundle, level: int, part: str) -> None:
         """The conformance vectors of a level, once, before any of its integer parts is used."""
@@ -98,7 +103,10 @@ class TrtEngine:
     def close(self) -> None:
         """Free the GPU; sessions that are still held cannot run any more."""
         with self._lock:
-            self._runtime = None
+            with self.device.active():
+                for session in list(self._sessions):
+                    session.release()  # what TensorRT holds needs the context that goes now
+                self._runtime = None
             self.device.close()
 
     @property
@@ -226,7 +234,7 @@ class TrtSession:
         found = self._contexts.get(number)
         stream = self._device.stream
         if found is None:
-            made = self._opened.create_execution_context()
+            made = self._create_context()
             if made is None:
                 raise EngineError(f"{self._what}: no execution context; the GPU may be out of memory")
             if not made.set_optimization_profile_async(number, int(stream.handle)):
@@ -248,6 +256,20 @@ class TrtSession:
                 raise EngineError(f"{self._what}: the memory of {name} is refused")
         return found
 
+    def _create_context(self) -> Any:
+        """A context that takes memory for its own profile alone, where this TensorRT can say so."""
+        if self._opened is None:
+            raise EngineError(f"{self._what}: its engine is closed; open another")
+        kinds = getattr(self._engine.module, "ExecutionContextAllocationStrategy", None)
+        if hasattr(kinds, "ON_PROFILE_CHANGE"):
+            return self._opened.create_execution_context(kinds.ON_PROFILE_CHANGE)
+        return self._opened.create_execution_context()
+
+    def release(self) -> None:
+        """Let go of everything on the GPU; the session cannot run any more."""
+        self._contexts.clear()
+        self._opened = None
+
     def _launch(self, context: _Context) -> None:
         """The first run after a change of shape as it is, the second recorded, every later one as a graph."""
         stream = self._device.stream
@@ -258,7 +280,8 @@ class TrtSession:
 
         context.num_runs += 1
         if context.num_runs == 2:
-            context.graph = stream.capture(work)
+            with suppress(EngineError):  # some networks cannot be recorded; they go on as they are
+                context.graph = stream.capture(work)
         if context.graph is None:
             work()
         else:

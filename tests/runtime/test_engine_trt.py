@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gpu_fakes import NO_DEVICE, FakeDriver, FakeTensorRT
+from gpu_fakes import INVALID, NO_DEVICE, FakeDriver, FakeTensorRT
 from PIL import Image
 
 from basic.runtime import cuda
@@ -139,6 +139,28 @@ def test_memory_is_used_again_and_freed_at_the_end(tmp_path: Path, bundle: Bundl
     assert not driver.live and not driver.contexts
     with pytest.raises(EngineError, match="closed"):
         engine.open(bundle, 0, "synthesis")
+
+
+def test_a_network_that_cannot_be_recorded_runs_as_it_is(trt: TrtEngine, bundle: Bundle) -> None:
+    driver: FakeDriver = trt.device.api
+    session = trt.open(bundle, 0, "hyper")
+    inner = driver.cuStreamEndCapture
+    driver.cuStreamEndCapture = lambda stream: (inner(stream), (INVALID, None))[1]
+    z_hat = np.random.default_rng(5).integers(-9, 9, (1, bundle.hyper_channels, 3, 3)).astype(np.float32)
+    before = driver.calls.get("cuGraphLaunch", 0)
+    states = [np.asarray(session.run({"z_hat": z_hat})["state"]) for _ in range(4)]
+    assert all(np.array_equal(states[0], state) for state in states)
+    assert driver.calls.get("cuGraphLaunch", 0) == before
+
+
+def test_a_closed_engines_sessions_say_so(tmp_path: Path, bundle: Bundle) -> None:
+    driver = FakeDriver()
+    module, device = FakeTensorRT(driver), Device(driver)
+    engine = TrtEngine(module, device, EngineFiles(module, device, folder=tmp_path, progress=lambda text: None))
+    session = engine.open(bundle, 0, "hyper")
+    engine.close()
+    with pytest.raises(EngineError, match="closed"):
+        session.run({"z_hat": np.zeros((1, bundle.hyper_channels, 1, 1), np.float32)})
 
 
 def test_an_embedding_programs_context_is_used_and_left_as_it_was() -> None:

@@ -2,7 +2,7 @@
 
 The driver's memory is memory of this process. Its stream is lazy: what is asked for happens when somebody waits, as
 late as a real one may, so memory that was given back too early is seen. The networks run in onnxruntime, in the graph
-that TensorRT would get, without optimisation: float16 is rounded where the graph says so.
+that TensorRT would get; on a CPU it rounds weights to float16 but not what lies between nodes (test_half.py does).
 """
 
 import ctypes

@@ -14,11 +14,14 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from .. import __version__
 from ..runtime.bitstream import MAX_QUALITY
 from ..runtime.bundle import Bundle
 from ..runtime.codec import Codec
+from ..runtime.engine import MAX_THREADS, engine_names
 from ..runtime.errors import BasicError
 from ..runtime.files import replacing
+from .engines import TORCH_ENGINES
 from .gpu import DevicePlan, parse_size
 from .images import load_photos
 from .latency_profile import check_profile, describe, measure_profile
@@ -35,7 +38,7 @@ WIDE = 200
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command; 0 is success, 1 a failure while measuring, 2 wrong input."""
+    """Run the command; 0 done, 1 something could not be measured or written, 2 the command line alone is wrong."""
     args = parser().parse_args(argv)
     log = Console(stderr=True)
     try:
@@ -53,7 +56,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             log.print(f"wrote {page}", markup=False, highlight=False)
     except (BasicError, OSError) as error:
         log.print(f"basic-bench: {error}", style="red", markup=False, highlight=False)
-        return 2
+        return 1
     return 0
 
 
@@ -64,25 +67,39 @@ def parser() -> argparse.ArgumentParser:
         description="Measure a bundle: latency, MACs, memory, rate and quality per level; tables, JSON, CSV, plots.",
     )
     add = made.add_argument
+    add("--version", action="version", version=f"%(prog)s (basic-nic) {__version__}")
     add("bundle", nargs="?", type=Path, metavar="BUNDLE", help="a folder or zip; default: the packaged one")
     add("--images", type=Path, required=True, metavar="DIR", help="folder of photographs, or one file")
-    add("--engine", default="ort", metavar="NAMES", help="side by side: ort,ort-cuda,trt,torch,torch-compiled")
+    add(
+        "--engine",
+        type=engines,
+        default=("ort",),
+        metavar="NAMES",
+        help="side by side: ort,ort-cuda,trt,torch,torch-compiled",
+    )
     add("--levels", type=numbers, default=(), metavar="0,3,7", help="default: all")
     add(
         "--qualities", type=qualities, default=Settings.qualities, metavar="8,20,..", help="0..63, for rate and quality"
     )
     add("--timing-quality", type=quality, default=Settings.timing_quality, metavar="Q", help="for times and memory")
-    add("--threads", type=positive, default=Settings.threads, metavar="N", help="of the engine (default: 1)")
+    add("--threads", type=threads, default=Settings.threads, metavar="N", help="of the engine (default: 1)")
     add("--repeats", type=positive, default=Settings.repeats, metavar="N", help="rounds over the timed images")
     add("--warmup", type=positive, default=Settings.warmup, metavar="N", help="unmeasured runs of a level per round")
     add("--limit", type=positive, metavar="N", help="use the first N images only")
     add("--timed-images", type=positive, default=Settings.num_timed_images, metavar="N", help="of one size, for times")
     add("--skip", nargs="+", choices=STAGES, default=[], help="leave out a stage")
-    add("--sizes", metavar="768x512,..", help="sizes for the device stage, resampled (default on a GPU: to 4K)")
-    add("--batches", type=numbers, metavar="1,8", help="batches for the device stage (default on a GPU: 1,8)")
+    add(
+        "--sizes",
+        type=sizes,
+        metavar="768x512,..",
+        help="sizes for the device stage, resampled (default on a GPU: to 4K)",
+    )
+    add("--batches", type=batches, metavar="1,8", help="batches for the device stage (default on a GPU: 1,8)")
     add("--peers", action="store_true", help="measure JPEG, WebP, AVIF, and CompressAI where it is installed")
     add("--compressai-python", type=Path, metavar="PATH", help="the interpreter that has CompressAI, if not this one")
     add("--curves", type=Path, nargs="+", default=[], metavar="JSON", help="reference curves (default: Kodak's)")
+    add("--exactness", action="store_true", help="what integer entropy networks cost against float ones")
+    add("--checkpoint", type=Path, metavar="FILE", help="of the bundle, for --exactness (default: the shipped one)")
     add("--json", action="store_true", help="print the report as JSON instead of tables")
     add("--save-profile", type=Path, metavar="JSON", help="measure what budget_ms goes by, check it, and stop")
     add("-o", "--output", type=Path, metavar="DIR", help="write report.json, CSV, PNG plots and report.html")
@@ -95,7 +112,7 @@ def settings_from(args: argparse.Namespace) -> Settings:
     return Settings(
         images=args.images,
         bundle=args.bundle,
-        engines=tuple(dict.fromkeys(name.strip() for name in args.engine.split(","))),
+        engines=args.engine,
         levels=args.levels,
         qualities=args.qualities,
         timing_quality=args.timing_quality,
@@ -109,6 +126,8 @@ def settings_from(args: argparse.Namespace) -> Settings:
         compressai_python=args.compressai_python or here,
         curves=tuple(args.curves),
         device=device_plan(args),
+        exactness=args.exactness,
+        checkpoint=args.checkpoint,
         command=command_line(),
     )
 
@@ -117,13 +136,10 @@ def device_plan(args: argparse.Namespace) -> DevicePlan | None:
     """Sizes and batches where either was given: then they are measured on every engine."""
     if args.sizes is None and args.batches is None:
         return None
-    sizes = DevicePlan().sizes if args.sizes is None else tuple(dict.fromkeys(args.sizes.split(",")))
-    for size in sizes:
-        parse_size(size)
-    batches = args.batches or DevicePlan().batches
-    if 0 in batches:
-        raise BenchError("--batches: expected numbers from 1 up, got 0")
-    return DevicePlan(sizes, batches, args.repeats, args.warmup, args.timing_quality)
+    plan = DevicePlan()
+    return DevicePlan(
+        args.sizes or plan.sizes, args.batches or plan.batches, args.repeats, args.warmup, args.timing_quality
+    )
 
 
 def run_with_progress(settings: Settings, log: Console) -> Report:
@@ -169,6 +185,40 @@ def numbers(text: str) -> tuple[int, ...]:
     if any(number < 0 for number in found):
         raise argparse.ArgumentTypeError(f"expected numbers from 0 up, got {text!r}")
     return found
+
+
+def engines(text: str) -> tuple[str, ...]:
+    """ "ort,oracle" -> ("ort", "oracle"), each once."""
+    found = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
+    known = (*engine_names(), *TORCH_ENGINES)
+    for name in found:
+        if name not in known:
+            raise argparse.ArgumentTypeError(f"engine {name!r}: expected one of {', '.join(known)}")
+    return found
+
+
+def sizes(text: str) -> tuple[str, ...]:
+    """ "768x512,1920x1080", each once."""
+    found = tuple(dict.fromkeys(text.split(",")))
+    try:
+        for size in found:
+            parse_size(size)
+    except BenchError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+    return found
+
+
+def batches(text: str) -> tuple[int, ...]:
+    """Numbers from 1 up."""
+    return tuple(positive(str(number)) for number in numbers(text))
+
+
+def threads(text: str) -> int:
+    """What an engine takes."""
+    number = positive(text)
+    if number > MAX_THREADS:
+        raise argparse.ArgumentTypeError(f"expected 1 to {MAX_THREADS} threads, got {text}")
+    return number
 
 
 def qualities(text: str) -> tuple[int, ...]:

@@ -1,45 +1,50 @@
-"""What exactness costs and that it holds: `python -m basic.benchmarks.exactness [CHECKPOINT] --images DIR [--json]`.
+"""That the entropy path is exact on every engine here, and what that costs, of a bundle's every level:
 
-For every level: engines and settings against the integer oracle on many inputs, bits of y against the float networks
-the integers came from, and the time of the entropy parts and of a decode against those float networks, in one run.
-Needs the train extra (the float networks are the checkpoint's).
+    python -m basic.benchmarks.exactness [BUNDLE] [--checkpoint FILE] --images kodak --json exactness.json --page PAGE
+
+Engines and settings run the integer networks on many inputs against the oracle; the cost is that of `basic-bench
+--exactness`. --page fills the place between a page's two `exactness` comments. Needs the extra `train`.
 """
 
 import argparse
 import json
-import math
-import statistics
+import os
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnxruntime
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 from torch import Tensor
 
-from ..export.float_graphs import float_context_graph, float_hyper_graph
-from ..export.graphs import build_parts, context_graph, hyper_graph
-from ..export.integer import quantise
-from ..export.slim import Cutter
-from ..export.verify import exactness_cost, load_images, reference
-from ..runtime.engine_oracle import CLAMPS, Layer, Layers, run_head, run_hyper, run_update, state_out
-from ..runtime.groups import Plan, group_channels, pack
-from ..training.checkpoint import SHIPPED, load_checkpoint
-from ..training.model import Model
-from ..training.structure.levels import LevelEntry, default_levels
-from .machine import machine
+from ..runtime.bundle import Bundle, Level
+from ..runtime.codec import Codec
+from ..runtime.engine import Session
+from ..runtime.engine_onnx import start as start_onnx
+from ..runtime.engine_oracle import CLAMPS, Layer, Layers, layers_from_arrays, run_parts, state_out
+from ..runtime.errors import BasicError
+from ..runtime.groups import NUM_PHASES, Plan, group_channels, pack
+from ..runtime.tiles import UNIT
+from .cli import numbers, positive
+from .exact_cost import Pair, open_pair, open_session, pixel_rows, rate_rows, time_rows
+from .images import Photo, load_photos, same_size
+from .machine import command_line, images_used, machine, package_versions
+from .readme_table import fill_page, markdown_table
+from .results import BenchError, ExactRateRow, ExactTimeRow, PixelRow, Row, flat
+from .run import Settings
 
-QUALITIES = (4, 20, 36, 52, 63)
-ORT_SETTINGS = [(threads, level) for threads in (1, 2) for level in ("ENABLE", "DISABLE")]
+START, END = "<!-- exactness -->", "<!-- /exactness -->"
+ORT_SETTINGS = [(threads, optimised) for threads in (1, 2) for optimised in (True, False)]
 TORCH_SETTINGS = [(threads, onednn) for threads in (1, 2) for onednn in (True, False)]
-SIZE = 2  # of z_hat in generated inputs
-TIMED = (512, 768)
+SIZE = 2  # of z_hat in inputs
+BATCH = 10  # inputs at once
+PHOTOS = 2  # whose latents are among the inputs
 
 Ints = NDArray[np.int64]
 Outputs = list[dict[str, NDArray[Any]]]
@@ -47,35 +52,55 @@ Outputs = list[dict[str, NDArray[Any]]]
 
 @dataclass(frozen=True)
 class ExactRow:
-    """One level: inputs tried, mismatches by engine setting, bits and time of integer networks over float ones.
-
-    The pixels are those of one latent by onnxruntime and by torch: the largest difference in 8-bit steps, the PSNR
-    of one against the other in dB (infinite where all are equal).
-    """
+    """One level: inputs tried, and on how many of them each engine and setting differs from the oracle."""
 
     level: int
     num_inputs: int
     mismatches: dict[str, int]
-    bits_ratio: dict[int, float]
-    entropy_time_ratio: float
-    decode_time_ratio: float
-    pixel_max_difference: int
-    pixel_psnr_db: float
 
 
-def make_inputs(
-    model: Model, entry: LevelEntry, layers: Layers, images: list[Tensor], count: int
-) -> Iterator[tuple[Ints, Ints]]:
+@dataclass(frozen=True)
+class Found:
+    """Everything measured, rows in order of levels."""
+
+    exact: list[ExactRow]
+    rates: list[ExactRateRow]
+    times: list[ExactTimeRow]
+    pixels: list[PixelRow]
+
+    def as_lists(self) -> dict[str, list[dict[str, Any]]]:
+        """Flat objects for JSON, under the table names of a report."""
+        tables: dict[str, Sequence[Row]] = {
+            "exact_rates": self.rates,
+            "exact_times": self.times,
+            "pixel_differences": self.pixels,
+        }
+        rows = {name: [flat(row) for row in table] for name, table in tables.items()}
+        return {"exact": [asdict(row) for row in self.exact]} | rows
+
+
+def real_latents(codec: Codec, level: int, photos: Sequence[Photo]) -> list[tuple[Ints, Ints]]:
+    """z_hat (1, C, h, w) and y_hat in eighths (1, M, 4h, 4w) of photographs at several qualities."""
+    analysis: Session = start_onnx(1).open(codec.bundle, level, "analysis")
+    found = []
+    for photo in photos:
+        height, width = (side // UNIT * UNIT for side in photo.pixels.shape[:2])
+        if min(height, width) < SIZE * UNIT:
+            raise BenchError(f"images: expected at least {SIZE * UNIT} pixels a side, {photo.name} is {photo.size}")
+        pixels = photo.pixels[:height, :width]
+        x = np.ascontiguousarray(pixels.transpose(2, 0, 1)[None]).astype(np.float32) / np.float32(255)
+        for quality in Settings.qualities:
+            z = analysis.run({"x": x, "gain": codec.bundle.gain(quality)})["z"]
+            data = codec.encode(Image.fromarray(pixels), level=level, quality=quality)
+            found.append((np.rint(z).astype(np.int64), codec.decode_latents(data)[None].astype(np.int64)))
+    return found
+
+
+def make_inputs(real: list[tuple[Ints, Ints]], count: int) -> Iterator[tuple[Ints, Ints]]:
     """`count` pairs of z_hat and packed y_hat in eighths: crops of real latents, random values, beyond the clamps."""
     rng = np.random.default_rng(7)
-    real = []
-    for x in images:
-        for quality in QUALITIES:
-            steps = reference(model, entry.widths, entry.plan, layers, x, quality)
-            latent = np.rint(steps[-1][1]["y_hat"] * 8).astype(np.int64)
-            real.append((steps[1][1]["z_hat"].astype(np.int64), latent))
-    num_hyper, num_packed = model.arch.hyper_channels, 4 * model.arch.latent_channels
-    z_shape, y_shape = (1, num_hyper, SIZE, SIZE), (1, num_packed, 2 * SIZE, 2 * SIZE)
+    z_shape = (1, real[0][0].shape[1], SIZE, SIZE)
+    y_shape = (1, NUM_PHASES * real[0][1].shape[1], 2 * SIZE, 2 * SIZE)
     for i in range(count):
         if i % 3 == 0:
             z, y = real[i // 3 % len(real)]
@@ -90,16 +115,8 @@ def make_inputs(
 
 def by_oracle(layers: Layers, plan: Plan, z_hat: Ints, latents: Ints) -> Outputs:
     """Outputs of hyper and of every context."""
-    state = run_hyper(layers, z_hat)
-    found: Outputs = [{"state": state_out(layers, state)}]
-    for g in range(len(plan)):
-        if g:
-            state = run_update(
-                layers, plan, g - 1, state, latents[:, group_channels(plan[g - 1], latents.shape[1] // 4)]
-            )
-        means, indexes = run_head(layers, plan, g, state)
-        found.append({"means": means, "indexes": indexes})
-    return found
+    channels = [group_channels(group, latents.shape[1] // NUM_PHASES) for group in plan]
+    return [outputs for _, _, outputs in run_parts(layers, plan, z_hat, lambda group, _: latents[:, channels[group]])]
 
 
 def by_onnxruntime(sessions: list[Any], plan: Plan, z_hat: Ints, latents: Ints) -> Outputs:
@@ -109,22 +126,22 @@ def by_onnxruntime(sessions: list[Any], plan: Plan, z_hat: Ints, latents: Ints) 
     for number, session in enumerate(sessions):
         feed: dict[str, Any] = {"z_hat": z_hat.astype(np.float32)} if number == 0 else {"state": state}
         if number > 1:
-            channels = group_channels(plan[number - 2], latents.shape[1] // 4)
+            channels = group_channels(plan[number - 2], latents.shape[1] // NUM_PHASES)
             feed["y_hat"] = (latents[:, channels] / 8).astype(np.float32)
         outputs = dict(zip([o.name for o in session.get_outputs()], session.run(None, feed), strict=True))
-        state = outputs.pop("state_out", outputs.get("state", state))
+        state = outputs.get("state_out", outputs.get("state", state))
         found.append(outputs)
     return found
 
 
 def by_torch(layers: Layers, plan: Plan, z_hat: Ints, latents: Ints) -> Outputs:
-    """The same by torch in float32, channels_last."""
+    """The same by torch in float32, channels_last, from the layers."""
     h = torch.from_numpy(z_hat).float().clamp(-127, 127).contiguous(memory_format=torch.channels_last)
     h = _floored(_conv(h, layers["h_s.spread"]), layers["h_s.spread"], "h_s.spread")
     h = _floored(_conv(h, layers["h_s.depthwise"], True), layers["h_s.depthwise"], "h_s.depthwise")
     state = F.pixel_shuffle(_conv(h, layers["h_s.up"]), 2)
     write = layers["context.write"]
-    found: Outputs = [{"state": state_out(layers, state.numpy().astype(np.int64))}]
+    found: Outputs = [{"state": _sent(layers, state)}]
     for g in range(len(plan)):
         if g:
             channels = group_channels(plan[g - 1], latents.shape[1] // 4)
@@ -138,12 +155,18 @@ def by_torch(layers: Layers, plan: Plan, z_hat: Ints, latents: Ints) -> Outputs:
             layer = layers[f"context.{name}"]
             h = _floored(_conv(h, layer, name == "depthwise"), layer, f"context.{name}")
         channels = group_channels(plan[g], latents.shape[1] // 4)
-        outputs = {}
+        outputs: dict[str, NDArray[Any]] = {}
         for name, output, dtype in (("mean", "means", np.int16), ("scale", "indexes", np.uint8)):
             layer = layers[f"context.{name}"].rows(channels)
             outputs[output] = _floored(_conv(h, layer), layer, f"context.{name}").numpy().astype(dtype)
+        if 0 < g < len(plan) - 1:
+            outputs["state_out"] = _sent(layers, state)
         found.append(outputs)
     return found
+
+
+def _sent(layers: Layers, state: Tensor) -> NDArray[np.float32]:
+    return state_out(layers, state.numpy().astype(np.int64))
 
 
 def _conv(x: Tensor, layer: Layer, depthwise: bool = False) -> Tensor:
@@ -158,27 +181,37 @@ def _floored(acc: Tensor, layer: Layer, name: str) -> Tensor:
     return ((acc + unit / 2 + 0.5) / unit).floor().clamp(*CLAMPS[name])
 
 
-def count_mismatches(layers: Layers, entry: LevelEntry, inputs: list[tuple[Ints, Ints]]) -> dict[str, int]:
-    """Setting -> number of inputs on which any output of any part differs from the oracle."""
-    graphs = [hyper_graph(layers), *(context_graph(layers, entry.plan, g) for g in range(len(entry.plan)))]
-    data = [graph.serialize() for graph in graphs]
+def count_mismatches(
+    layers: Layers, plan: Plan, parts: Sequence[bytes], inputs: Sequence[tuple[Ints, Ints]]
+) -> dict[str, int]:
+    """Setting -> number of inputs on which any output of any part differs from the oracle; `parts` are the graphs."""
     runs: dict[str, Callable[[Ints, Ints], Outputs]] = {}
-    for threads, level in ORT_SETTINGS:
-        sessions = [_session(part, threads, level) for part in data]
-        runs[f"onnxruntime, {threads} threads, optimisations {level.lower()}d"] = (
-            lambda z, y, sessions=sessions: by_onnxruntime(sessions, entry.plan, z, y)  # type: ignore[misc]
+    for threads, optimised in ORT_SETTINGS:
+        sessions = [open_session(part, threads, optimised) for part in parts]
+        runs[f"onnxruntime, {threads} threads, optimisations {'on' if optimised else 'off'}"] = (
+            lambda z, y, sessions=sessions: by_onnxruntime(sessions, plan, z, y)  # type: ignore[misc]
         )
     for threads, onednn in TORCH_SETTINGS:
         name = f"torch float32 channels_last, {threads} threads, oneDNN {'on' if onednn else 'off'}"
-        runs[name] = lambda z, y, t=threads, o=onednn: _with_torch(t, o, lambda: by_torch(layers, entry.plan, z, y))  # type: ignore[misc]
+        runs[name] = lambda z, y, t=threads, o=onednn: _with_torch(t, o, lambda: by_torch(layers, plan, z, y))  # type: ignore[misc]
     found = dict.fromkeys(runs, 0)
-    for z_hat, latents in inputs:
-        want = by_oracle(layers, entry.plan, z_hat, latents)
+    for start in range(0, len(inputs), BATCH):
+        z_hat, latents = (np.concatenate(each) for each in zip(*inputs[start : start + BATCH], strict=True))
+        want = by_oracle(layers, plan, z_hat, latents)
         for name, run in runs.items():
-            got = run(z_hat, latents)
-            same = all(np.array_equal(g[key], w[key]) for g, w in zip(got, want, strict=True) for key in w)
-            found[name] += not same
+            found[name] += _num_different(run(z_hat, latents), want)
     return found
+
+
+def _num_different(got: Outputs, want: Outputs) -> int:
+    """Of the inputs of a batch; all where names or shapes differ."""
+    different = np.zeros(len(want[0]["state"]), bool)
+    for g, w in zip(got, want, strict=True):
+        for name in g.keys() | w.keys():
+            if name not in g or name not in w or g[name].shape != w[name].shape:
+                return len(different)
+            different |= (g[name] != w[name]).any(axis=(1, 2, 3))
+    return int(different.sum())
 
 
 def _with_torch(threads: int, onednn: bool, call: Callable[[], Outputs]) -> Outputs:
@@ -191,97 +224,99 @@ def _with_torch(threads: int, onednn: bool, call: Callable[[], Outputs]) -> Outp
         torch.set_num_threads(before)
 
 
-def _session(data: bytes, threads: int, level: str = "ENABLE") -> Any:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.graph_optimization_level = getattr(onnxruntime.GraphOptimizationLevel, f"ORT_{level}_ALL")
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(data, options, providers=["CPUExecutionProvider"])
+def exact_row(codec: Codec, entry: Level, photos: Sequence[Photo], num_inputs: int) -> ExactRow:
+    """Every engine and setting against the oracle at one level of the codec's bundle."""
+    bundle = codec.bundle
+    layers = layers_from_arrays(bundle.entropy_arrays(entry.level), str(bundle.path))
+    parts = [bundle.read(part.file) for name, part in entry.parts.items() if name not in ("analysis", "synthesis")]
+    inputs = list(make_inputs(real_latents(codec, entry.level, photos[:PHOTOS]), num_inputs))
+    return ExactRow(entry.level, len(inputs), count_mismatches(layers, entry.plan, parts, inputs))
 
 
-def time_ratios(model: Model, entry: LevelEntry, layers: Layers, repeats: int) -> tuple[float, float]:
-    """CPU time of integer over float networks, one thread, 768x512: entropy parts, and these with synthesis."""
-    cut = Cutter(model, entry.widths)
-    integer = [part.data for part in build_parts(model, entry.widths, entry.plan, layers)[1:]]
-    floating = [float_hyper_graph(cut), *(float_context_graph(cut, entry.plan, g) for g in range(len(entry.plan)))]
-    sessions = {
-        "integer": [_session(data, 1) for data in integer[:-1]],
-        "float": [_session(graph.serialize(), 1) for graph in floating],
-        "synthesis": [_session(integer[-1], 1)],
-    }
-    times: dict[str, list[float]] = {name: [] for name in sessions}
-    feeds = {name: [_feed(session) for session in opened] for name, opened in sessions.items()}
-    for round_number in range(repeats + 2):
-        for name, opened in sessions.items():
-            started = time.process_time()
-            for session, feed in zip(opened, feeds[name], strict=True):
-                session.run(None, feed)
-            if round_number > 1:
-                times[name].append(time.process_time() - started)
-    pairs = list(zip(times["integer"], times["float"], times["synthesis"], strict=True))
-    return statistics.median(i / f for i, f, _ in pairs), statistics.median((i + s) / (f + s) for i, f, s in pairs)
-
-
-def pixel_differences(model: Model, entry: LevelEntry, layers: Layers, images: list[Tensor]) -> tuple[int, float]:
-    """8-bit pixels by onnxruntime against torch, from equal latents: largest difference, PSNR of one to the other."""
-    part = build_parts(model, entry.widths, entry.plan, layers)[-1]
-    session = _session(part.data, 1)
-    largest, total, count = 0, 0, 0
-    for x in images:
-        _, inputs, outputs = reference(model, entry.widths, entry.plan, layers, x)[-1]
-        a, b = (np.rint(v * 255).astype(np.int64) for v in (session.run(None, inputs)[0], outputs["x_hat"]))
-        largest, total, count = max(largest, int(abs(a - b).max())), total + int(((a - b) ** 2).sum()), count + a.size
-    return largest, 10 * math.log10(255**2 * count / total) if total else math.inf
-
-
-def _feed(session: Any) -> dict[str, NDArray[np.float32]]:
-    strides = {"height_64": 64, "height_32": 32, "height_16": 16}
-    rng = np.random.default_rng(0)
-    found = {}
-    for port in session.get_inputs():
-        stride = strides.get(port.shape[2])
-        size = (1, 1) if stride is None else (TIMED[0] // stride, TIMED[1] // stride)
-        found[port.name] = np.rint(rng.normal(0, 3, (1, port.shape[1], *size))).astype(np.float32)
+def measure(pair: Pair, levels: Sequence[int], photos: Sequence[Photo], num_inputs: int, repeats: int) -> Found:
+    """Exactness and its cost at every level; progress on stderr."""
+    found = Found([], [], [], [])
+    timed = same_size(photos, 1)[0]
+    for level in levels:
+        _say(f"level {level}: {num_inputs} inputs against the oracle")
+        found.exact.append(exact_row(pair.exact, pair.exact.bundle.level(level), photos, num_inputs))
+        found.rates.extend(rate_rows(pair, [level], Settings.qualities, photos, _say))
+        found.times.extend(time_rows(pair, [level], timed, Settings.timing_quality, repeats, _say))
+        found.pixels.extend(pixel_rows(pair, [level], photos, Settings.timing_quality, _say))
     return found
 
 
-def measure(args: argparse.Namespace) -> list[ExactRow]:
-    """Rows of the levels asked for, each written to --json as soon as it is there; progress on stderr."""
-    model = load_checkpoint(args.checkpoint).model
-    entries = default_levels(model.arch, 8)
-    calibration, images = load_images(args.calibration), load_images(args.images, args.num_images)
-    rows = []
-    for level in (int(word) for word in args.levels.split(",")):
-        entry = entries[level]
-        layers, _ = quantise(model, entry.widths, entry.plan, calibration)
-        inputs = list(make_inputs(model, entry, layers, images[:2], args.num_inputs))
-        wrong = count_mismatches(layers, entry, inputs)
-        ratios = {q: exactness_cost(model, entry.widths, entry.plan, layers, images, q) for q in QUALITIES}
-        times = time_ratios(model, entry, layers, args.repeats)
-        pixels = pixel_differences(model, entry, layers, images[:4])
-        rows.append(ExactRow(level, len(inputs), wrong, ratios, *times, *pixels))
-        print(f"level {level}: {rows[-1]}", file=sys.stderr, flush=True)
-        if args.json:
-            args.json.write_text(
-                json.dumps({"machine": machine(), "rows": [asdict(row) for row in rows]}, indent=1) + "\n"
-            )
-    return rows
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def markdown(found: Found) -> str:
+    """The table of a page: one line per level."""
+    qualities = list(dict.fromkeys(row.quality for row in found.rates))
+    titles = ("level", "inputs", "mismatches", "bytes at quality " + " / ".join(map(str, qualities)))
+    lines = []
+    for exact, time, pixel in zip(found.exact, found.times, found.pixels, strict=True):
+        costs = " / ".join(f"{row.cost_percent:+.2f} %" for row in found.rates if row.level == exact.level)
+        psnr = "equal" if np.isinf(pixel.psnr_db) else f"{pixel.max_difference}, {pixel.psnr_db:.0f} dB"
+        ratios = (f"{time.entropy_ratio:.2f}", f"{time.decode_ratio:.2f}")
+        counts = (str(exact.level), str(exact.num_inputs), str(sum(exact.mismatches.values())))
+        lines.append((*counts, costs, *ratios, psnr))
+    return markdown_table((*titles, "entropy time", "decode time", "pixels of two engines"), lines)
 
 
 def main(argv: list[str] | None = None) -> int:
-    """0 where every setting equals the oracle, 1 where one does not."""
-    p = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    p.add_argument("checkpoint", nargs="?", default=SHIPPED)
-    p.add_argument("--images", required=True, help="photographs to count bits on")
-    p.add_argument("--calibration", help="photographs to calibrate on (default: those of basic-export)")
-    p.add_argument("--num-images", type=int, default=24)
-    p.add_argument("--levels", default="0,1,2,3,4,5,6,7")
-    p.add_argument("--num-inputs", type=int, default=200)
-    p.add_argument("--repeats", type=int, default=15)
-    p.add_argument("--json", type=Path, help="write the rows and the machine there")
-    args = p.parse_args(argv)
-    rows = measure(args)
-    return int(any(count for row in rows for count in row.mismatches.values()))
+    """0 where every setting equals the oracle, 1 where one does not or the work failed."""
+    args = parser().parse_args(argv)
+    try:
+        bundle = Bundle.open(args.bundle)
+        photos = load_photos(args.images, args.limit)
+        levels = args.levels or sorted(bundle.levels)
+        pair = open_pair(bundle, args.checkpoint, levels, num_threads=1)
+        with closing(pair.exact), closing(pair.floating):
+            found = measure(pair, levels, photos, args.num_inputs, args.repeats)
+        facts = (
+            {"command": command_line()}
+            | machine()
+            | {"torch": package_versions(("torch",)), "images": images_used(photos, same_size(photos, 1))}
+        )
+        facts |= {
+            "bundle": bundle.path.name,
+            "checkpoint": pair.checkpoint,
+            "training": bundle.manifest.get("training"),
+            "threads": 1,
+        }
+        if args.json:
+            _write(args.json, json.dumps(facts | found.as_lists(), indent=1, allow_nan=False) + "\n")
+        table = markdown(found)
+        if args.page:
+            fill_page(args.page, table, START, END)
+    except (BasicError, OSError) as error:
+        _say(f"exactness: {error}")
+        return 1
+    print(table)
+    return int(any(count for row in found.exact for count in row.mismatches.values()))
+
+
+def _write(path: Path, text: str) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+def parser() -> argparse.ArgumentParser:
+    """All options of the command."""
+    made = argparse.ArgumentParser(prog="python -m basic.benchmarks.exactness", description="Exactness and its cost.")
+    add = made.add_argument
+    add("bundle", nargs="?", type=Path, metavar="BUNDLE", help="a folder or zip; default: the packaged one")
+    add("--checkpoint", type=Path, metavar="FILE", help="what the bundle was exported from (default: the shipped one)")
+    add("--images", type=Path, required=True, metavar="DIR", help="photographs whose files are counted")
+    add("--limit", type=positive, metavar="N", help="use the first N images only")
+    add("--levels", type=numbers, metavar="0,3,7", help="default: all")
+    add("--num-inputs", type=positive, default=200, metavar="N", help="against the oracle (default: %(default)s)")
+    add("--repeats", type=positive, default=20, metavar="N", help="pairs of timed decodes (default: %(default)s)")
+    add("--json", type=Path, metavar="FILE", help="write rows and circumstances there")
+    add("--page", type=Path, metavar="FILE", help="fill the table of this page, as docs/benchmarks.md")
+    return made
 
 
 if __name__ == "__main__":

@@ -90,6 +90,15 @@ def fit_parts(parts: Sequence[PartRow], *, with_bytes: bool, clock: str = "wall"
     )
 
 
+def fitted_ms(fit: FitRow, parts: Sequence[PartRow]) -> list[float]:
+    """What the fit says of each part, in milliseconds."""
+    bytes_ms = fit.bytes_ms_per_mib or 0.0
+    return [
+        fit.call_ms + fit.macs_ms_per_gmac * part.num_macs / GMAC + bytes_ms * (part.traffic_bytes or 0) / MIB
+        for part in parts
+    ]
+
+
 def shares(fit: FitRow, parts: Sequence[PartRow], levels: Sequence[LevelRow]) -> list[ShareRow]:
     """Split the measured time of each task into what the fit explains by MACs, bytes and calls, and the rest."""
     rows = []

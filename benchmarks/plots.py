@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .fit import GMAC
+from .fit import GMAC, fitted_ms
 from .results import BenchError, FitRow, LevelRow, PartRow, Report
 
 if TYPE_CHECKING:
@@ -67,9 +67,12 @@ def _latency(report: Report) -> "Figure":
         parts = [row for row in report.parts if row.engine == engine]
         _scatter_parts(left, parts)
         for fit in report.fits:
-            if fit.engine == engine and fit.clock == "wall" and fit.bytes_ms_per_mib is None:
-                _draw_line(left, fit, parts)
+            if fit.engine == engine and fit.clock == "wall":
+                draw_fit = _draw_line if fit.bytes_ms_per_mib is None else _draw_fitted
+                draw_fit(left, fit, parts)
     _finish_latency(left, "network parts", "GMAC an image")
+    for engine in dict.fromkeys(row.engine for row in report.shares):
+        _draw_fitted_tasks(right, report, engine)
     _draw_tasks(right, report)
     return figure
 
@@ -117,6 +120,32 @@ def _draw_line(axes: "Axes", fit: FitRow, parts: Sequence[PartRow]) -> None:
     )
     axes.plot(macs, line, color="black", linewidth=1, label=label)
     axes.fill_between(macs, line * (1 - error), line * (1 + error), color="black", alpha=0.1)
+
+
+def _draw_fitted(axes: "Axes", fit: FitRow, parts: Sequence[PartRow]) -> None:
+    """a + b MACs + c bytes of every part, as far above or below its measured point as the fit errs."""
+    macs = [row.num_macs / GMAC for row in parts]
+    label = (
+        f"{fit.call_ms:.2g} ms + {fit.macs_ms_per_gmac:.3g} ms/GMAC + {fit.bytes_ms_per_mib:.2g} ms/MiB\n"
+        f"mean error {fit.part_mean_error_percent:.0f} %"
+    )
+    axes.plot(macs, fitted_ms(fit, parts), "x", color="black", markersize=5, markeredgewidth=0.8, label=label)
+
+
+def _draw_fitted_tasks(axes: "Axes", report: Report, engine: str) -> None:
+    """The network time of every level by the larger fit, with its mean error over whole networks."""
+    fit = [row for row in report.fits if (row.engine, row.clock) == (engine, "wall")][-1]
+    macs = {(row.level, row.task): row.kmacs_per_pixel for row in report.levels if row.engine == engine}
+    rows = [row for row in report.shares if row.engine == engine]
+    times = np.array([row.macs_ms + row.bytes_ms + row.calls_ms for row in rows])
+    error = fit.level_mean_error_percent
+    terms = "a + b MACs" if fit.bytes_ms_per_mib is None else "a + b MACs + c bytes"
+    x = [macs[row.level, row.task] for row in rows]
+    label = f"network by {terms}, ± {error:.0f} %"
+    axes.errorbar(
+        x, times, times * error / 100, fmt="x", color="black", markersize=5, elinewidth=0.8, capsize=2, label=label
+    )
+    axes.legend(fontsize=8)
 
 
 def _draw_task(axes: "Axes", rows: Sequence[LevelRow], marker: str) -> None:

@@ -110,7 +110,7 @@ def _show(found: Sequence[Row]) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Measure and print; 0 when everything ran, 2 where the input was wrong."""
+    """Measure and print; 0 when everything ran, 1 where it could not."""
     parser = argparse.ArgumentParser(prog="python -m basic.benchmarks.profile", description="Networks, coder and glue.")
     parser.add_argument("bundle", nargs="?", type=Path, help="default: the one that comes with the package")
     parser.add_argument("--images", type=Path, required=True, help="photographs that make the images")
@@ -132,7 +132,7 @@ def main(argv: list[str] | None = None) -> int:
                     found += rows(codec, image, level, arguments.quality, repeats)
     except (BasicError, ValueError) as error:
         print(f"profile: {error}", file=sys.stderr)
-        return 2
+        return 1
     print(f"{command_line()}: CPU time, medians: {machine()}", file=sys.stderr)
     if arguments.json:
         print(json.dumps([asdict(row) for row in found], indent=1))

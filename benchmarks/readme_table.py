@@ -79,12 +79,20 @@ def block(measured: Measured, plot: str | None) -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def replace_block(text: str, content: str) -> str:
-    """`text` with `content` between the two comments, everything else as it was. Raises BenchError without them."""
-    if text.count(START) != 1 or text.count(END) != 1 or text.index(START) > text.index(END):
-        raise BenchError(f"expected {START} and {END}, once each and in this order; put them where the numbers belong")
-    head, rest = text.split(START)
-    return f"{head}{START}\n{content}\n{END}{rest.split(END)[1]}"
+def replace_block(text: str, content: str, start: str = START, end: str = END) -> str:
+    """`text` with `content` between two comments, everything else as it was. Raises BenchError without them."""
+    if text.count(start) != 1 or text.count(end) != 1 or text.index(start) > text.index(end):
+        raise BenchError(f"expected {start} and {end}, once each and in this order; put them where the numbers belong")
+    head, rest = text.split(start)
+    return f"{head}{start}\n{content}\n{end}{rest.split(end)[1]}"
+
+
+def fill_page(page: Path, content: str, start: str = START, end: str = END) -> None:
+    """`replace_block` on a file, which is replaced whole. Raises BenchError, OSError."""
+    text = replace_block(page.read_text(encoding="utf-8"), content, start, end)
+    temporary = page.with_name(f".{page.name}.{os.getpid()}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(page)
 
 
 def _circumstances(measured: Measured) -> str:
@@ -110,7 +118,7 @@ def _level_table(measured: Measured) -> str:
         macs = (f"{task.kmacs_per_pixel:.2f}" for task in (encode, decode))
         times = (f"{ms:.1f}" for ms in (encode.latency_p50_ms, decode.latency_p50_ms, decode.cpu_p50_ms))
         rows.append((str(level), str(decode.num_groups), *macs, *times, f"{rate.bpp:.3f}", f"{rate.psnr_db:.2f}"))
-    return _table((*titles, "bpp", "PSNR dB"), rows)
+    return markdown_table((*titles, "bpp", "PSNR dB"), rows)
 
 
 def _speedup(measured: Measured) -> str:
@@ -143,16 +151,17 @@ def _bd_table(measured: Measured) -> str:
         values = (measured.bd_rates.get((level, reference)) for reference in references)
         rows.append((str(level), *("–" if value is None else f"{value:+.0f} %" for value in values)))
     note = "BD-rate over RGB PSNR: bytes for equal quality, negative is smaller; – where the curves hardly overlap."
-    return note + "\n\n" + _table(("level", *(f"against {name}" for name in references)), rows)
+    return note + "\n\n" + markdown_table(("level", *(f"against {name}" for name in references)), rows)
 
 
-def _table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+def markdown_table(titles: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table with its columns to the right."""
     lines = [" | ".join(titles), " | ".join("---:" for _ in titles), *(" | ".join(row) for row in rows)]
     return "\n".join(f"| {line} |" for line in lines)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 done, 2 wrong input."""
+    """0 done, 1 the report or the page is not as it should be, 2 the command line alone is wrong."""
     parser = argparse.ArgumentParser(prog="python -m basic.benchmarks.readme_table", description="Fill README.md.")
     parser.add_argument("report", type=Path, metavar="DIR", help="what basic-bench -o wrote")
     parser.add_argument("readme", type=Path, metavar="README.md", help="page to fill; the plot goes into its docs/")
@@ -162,15 +171,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         measured = read_report(args.report / "report.json", args.quality)
         plot, source = Path("docs") / PLOT, args.report / PLOT
         content = block(measured, plot.as_posix() if source.exists() else None)
-        text = replace_block(args.readme.read_text(encoding="utf-8"), content)
+        fill_page(args.readme, content)
         if source.exists():
             shutil.copyfile(source, args.readme.parent / plot)
-        temporary = args.readme.with_name(f".{args.readme.name}.{os.getpid()}.tmp")
-        temporary.write_text(text, encoding="utf-8")
-        temporary.replace(args.readme)
     except (BenchError, OSError) as error:
         print(f"readme_table: {error}", file=sys.stderr)
-        return 2
+        return 1
     return 0
 
 

@@ -2,6 +2,7 @@
 
 import base64
 import html
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,8 @@ class View:
 def views(report: Report) -> list[View]:
     """Every table of a report that has rows, in reading order."""
     makers = (_levels, _parts, _qualities, _bd_rates, _peers, _speedups, _throughputs, _device_parts, _fits, _shares)
-    return [view for view in (make(report) for make in makers) if view.rows]
+    exactness = (_exact_rates, _exact_times, _pixel_differences)
+    return [view for view in (make(report) for make in (*makers, *exactness)) if view.rows]
 
 
 def print_report(report: Report, console: Console) -> None:
@@ -289,5 +291,50 @@ def _shares(report: Report) -> View:
                 row.coder_ms, row.glue_ms,
             )
             for row in report.shares
+        ],
+    )  # fmt: skip
+
+
+def _exact_rates(report: Report) -> View:
+    return _view(
+        "Integer entropy networks against float ones: files",
+        "Means over the images, whole files. Cost: how many more bytes than with the checkpoint's float networks.",
+        "engine | level | quality | images | exact bpp | float bpp | cost | exact PSNR dB | float PSNR dB",
+        [
+            (
+                row.engine, row.level, row.quality, row.num_images, f"{row.exact_bpp:.4f}", f"{row.float_bpp:.4f}",
+                f"{row.cost_percent:+.3f} %", f"{row.exact_psnr_db:.3f}", f"{row.float_psnr_db:.3f}",
+            )
+            for row in report.exact_rates
+        ],
+    )  # fmt: skip
+
+
+def _exact_times(report: Report) -> View:
+    return _view(
+        "Integer entropy networks against float ones: time",
+        "CPU time, p50; entropy: hyper and contexts. Ratios are integer over float, medians over pairs of runs.",
+        "engine | level | runs | entropy exact ms | float ms | ratio | decode exact ms | float ms | ratio",
+        [
+            (
+                row.engine, row.level, row.num_samples, row.exact_entropy_cpu_ms, row.float_entropy_cpu_ms,
+                f"{row.entropy_ratio:.3f}", row.exact_decode_cpu_ms, row.float_decode_cpu_ms, f"{row.decode_ratio:.3f}",
+            )
+            for row in report.exact_times
+        ],
+    )  # fmt: skip
+
+
+def _pixel_differences(report: Report) -> View:
+    return _view(
+        "Pixels of equal latents by two engines",
+        "Latents are equal everywhere; pixels differ by rounding. Largest difference in 8-bit steps.",
+        "engine | other | level | quality | images | largest | PSNR dB",
+        [
+            (
+                row.engine, row.other, row.level, row.quality, row.num_images, row.max_difference,
+                f"{row.psnr_db:.1f}" if math.isfinite(row.psnr_db) else "equal",
+            )
+            for row in report.pixel_differences
         ],
     )  # fmt: skip

@@ -228,7 +228,70 @@ class ThroughputRow:
     joules_per_image: float | None
 
 
-Row = PartRow | LevelRow | QualityRow | PeerRow | BdRow | FitRow | ShareRow | SpeedupRow | DevicePartRow | ThroughputRow
+@dataclass(frozen=True, slots=True)
+class ExactRateRow:
+    """Whole files by the integer entropy networks against files by the float networks that they came from.
+
+    Means over images of bpp and of PSNR over RGB; cost_percent: how many bytes more the exact files have.
+    """
+
+    engine: str
+    level: int
+    quality: int
+    num_images: int
+    exact_bpp: float
+    float_bpp: float
+    cost_percent: float
+    exact_psnr_db: float
+    float_psnr_db: float
+
+
+@dataclass(frozen=True, slots=True)
+class ExactTimeRow:
+    """p50 of CPU time with integer and with float entropy networks: hyper and contexts alone, and a whole decode.
+
+    The ratios are medians over pairs of neighbouring runs, integer over float.
+    """
+
+    engine: str
+    level: int
+    num_samples: int
+    exact_entropy_cpu_ms: float
+    float_entropy_cpu_ms: float
+    entropy_ratio: float
+    exact_decode_cpu_ms: float
+    float_decode_cpu_ms: float
+    decode_ratio: float
+
+
+@dataclass(frozen=True, slots=True)
+class PixelRow:
+    """Pixels of equal latents by two engines: the largest difference in 8-bit steps, the PSNR of one to the other."""
+
+    engine: str
+    other: str
+    level: int
+    quality: int
+    num_images: int
+    max_difference: int
+    psnr_db: float
+
+
+Row = (
+    PartRow
+    | LevelRow
+    | QualityRow
+    | PeerRow
+    | BdRow
+    | FitRow
+    | ShareRow
+    | SpeedupRow
+    | DevicePartRow
+    | ThroughputRow
+    | ExactRateRow
+    | ExactTimeRow
+    | PixelRow
+)
 
 
 @dataclass(slots=True)
@@ -247,6 +310,9 @@ class Report:
     speedups: list[SpeedupRow] = field(default_factory=list)
     device_parts: list[DevicePartRow] = field(default_factory=list)
     throughputs: list[ThroughputRow] = field(default_factory=list)
+    exact_rates: list[ExactRateRow] = field(default_factory=list)
+    exact_times: list[ExactTimeRow] = field(default_factory=list)
+    pixel_differences: list[PixelRow] = field(default_factory=list)
 
     def tables(self) -> dict[str, Sequence[Row]]:
         """Table name -> its rows, empty tables left out."""
@@ -256,7 +322,7 @@ class Report:
     def to_json(self) -> str:
         """One JSON object: format, version, circumstances and a list of flat objects per table."""
         head = {"format": REPORT_FORMAT, "format_version": REPORT_VERSION, "circumstances": self.circumstances}
-        rows = {name: [_rounded(asdict(row)) for row in rows] for name, rows in self.tables().items()}
+        rows = {name: [flat(row) for row in rows] for name, rows in self.tables().items()}
         return json.dumps(head | rows, indent=1, allow_nan=False) + "\n"
 
     def write_csv(self, folder: Path) -> list[Path]:
@@ -267,14 +333,14 @@ class Report:
             with path.open("w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, [f.name for f in fields(rows[0])])
                 writer.writeheader()
-                writer.writerows(_rounded(asdict(row)) for row in rows)
+                writer.writerows(flat(row) for row in rows)
             paths.append(path)
         return paths
 
 
-def _rounded(row: dict[str, Any]) -> dict[str, Any]:
-    """Six significant digits: more than any clock here resolves, and files that can be read; infinity is null."""
-    return {key: _round(value) if isinstance(value, float) else value for key, value in row.items()}
+def flat(row: Row) -> dict[str, Any]:
+    """A row as JSON holds it: six significant digits, more than any clock here resolves; infinity is null."""
+    return {key: _round(value) if isinstance(value, float) else value for key, value in asdict(row).items()}
 
 
 def _round(value: float) -> float | None:

@@ -1,7 +1,7 @@
 """One benchmark run from settings to report; `cli.py` and other suites call it."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from .engines import GPU_ENGINES, HOST_ENGINES, start
 from .fit import NETWORK_TASKS, fit_parts, shares
 from .gpu import DevicePlan, fit_device, measure_parts, measure_throughput
 from .images import Photo, load_photos, same_size
-from .machine import images_used, load_average, machine
+from .machine import images_used, load_average, machine, package_versions
 from .memory import Target, peak_memory_mib
 from .peers import MBT2018_MEAN, CompressAI, measure_pillow
 from .rate import bd_rows, measure_rates, peer_curves
@@ -32,8 +32,11 @@ Step = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Settings:
-    """What to measure. Empty `levels`: all; `bundle` None: the packaged one; `compressai_python` None: skip it;
-    `device` None: sizes and batches are measured on GPU engines alone, at their defaults."""
+    """What to measure. Empty `levels`: all; `compressai_python` None: skip it; `device` None: sizes and batches are
+    measured on GPU engines alone, at their defaults.
+
+    `bundle` and `checkpoint` None: those that come with the package; `exactness` compares with the latter's networks.
+    """
 
     images: Path
     bundle: Path | None = None
@@ -51,6 +54,8 @@ class Settings:
     compressai_python: Path | None = None
     curves: tuple[Path, ...] = ()
     device: DevicePlan | None = None
+    exactness: bool = False
+    checkpoint: Path | None = None
     command: str = ""
 
 
@@ -68,6 +73,9 @@ def run(settings: Settings, step: Step) -> Report:
         bundle.level(level)
     references = reference_curves(settings, photos)
     report = Report(circumstances(settings, bundle, photos, timed), references)
+    if settings.exactness:
+        step("exactness")
+        measure_exactness(report, settings, bundle, levels, photos, timed[0], step)
     with ExitStack() as stack:
         rival = None
         if settings.compressai_python is not None and "timing" in settings.stages:
@@ -151,6 +159,29 @@ def measure_device(
                 rows += measure_parts(engine, codec.bundle, level, size, batch, plan.repeats, peaks)
     report.device_parts.extend(rows)
     report.fits.extend(fit_device(rows))
+
+
+def measure_exactness(
+    report: Report,
+    settings: Settings,
+    bundle: Bundle,
+    levels: Sequence[int],
+    photos: Sequence[Photo],
+    timed: Photo,
+    step: Step,
+) -> None:
+    """Add what the integer entropy path costs, and by how much pixels of two engines differ."""
+    try:
+        from . import exact_cost
+    except ModuleNotFoundError as error:
+        raise BenchError(f"exactness: needs {error.name}; pip install 'basic-nic[train]'") from error
+    pair = exact_cost.open_pair(bundle, settings.checkpoint, levels, settings.threads)
+    with closing(pair.exact), closing(pair.floating):
+        quality, repeats = settings.timing_quality, settings.repeats * settings.num_timed_images
+        report.exact_rates.extend(exact_cost.rate_rows(pair, levels, settings.qualities, photos, step))
+        report.exact_times.extend(exact_cost.time_rows(pair, levels, timed, quality, repeats, step))
+        report.pixel_differences.extend(exact_cost.pixel_rows(pair, levels, photos, quality, step))
+    report.circumstances["exactness"] = {"float_networks_of": pair.checkpoint} | package_versions(("torch",))
 
 
 def part_costs(

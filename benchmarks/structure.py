@@ -210,7 +210,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         temporary.replace(path)
     except (BasicError, ValueError, OSError) as error:
         log.print(f"structure: {error}", style="red", markup=False, highlight=False)
-        return 2
+        return 1
     print(json.dumps({"report": str(path), "rows": len(report.rows), "won": sum(row.won for row in report.rows)}))
     return 0
 

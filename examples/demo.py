@@ -19,6 +19,7 @@ from rich.table import Table
 
 from basic.benchmarks.cli import run_with_progress
 from basic.benchmarks.images import load_photos
+from basic.benchmarks.machine import command_line
 from basic.benchmarks.quality import psnr_db
 from basic.benchmarks.report import write_files
 from basic.benchmarks.results import Report
@@ -48,7 +49,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         log.rule("2. photographs become .bsc files and come back")
         console.print(code_photos(bundle, args.images, args.output / "photos"))
         log.rule("3. latency against MACs, and quality, per level")
-        report = run_with_progress(Settings(args.images, bundle, qualities=QUALITIES, repeats=3, peers=True), log)
+        report = run_with_progress(settings(args.images, bundle), log)
         console.print(summary(report))
         page = write_files(report, make_folder(args.output / "report"))
     except (BasicError, OSError) as error:
@@ -64,6 +65,11 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--images", type=Path, default=ROOT / "tests" / "data", help="photographs")
     parser.add_argument("--output", type=Path, default=ROOT / "demo", help="folder to fill")
     return parser.parse_args(argv)
+
+
+def settings(images: Path, bundle: Path) -> Settings:
+    """What the report measures."""
+    return Settings(images, bundle, qualities=QUALITIES, repeats=3, peers=True, command=command_line())
 
 
 def make_folder(path: Path) -> Path:

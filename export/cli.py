@@ -24,7 +24,7 @@ from ..training.complexity import part_macs
 from ..training.entropy import scale_table
 from ..training.model import Model
 from ..training.nodes import Architecture
-from ..training.structure.levels import LevelEntry, default_levels, load_table
+from ..training.structure.levels import MAX_LEVELS, LevelEntry, default_levels, load_table
 from .conformance import expected_digests, make_inputs
 from .graphs import build_parts
 from .int8 import CHOICES, int8_transforms
@@ -193,6 +193,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument(
         "-o", "--output", required=True, help="bundle to write: a folder, or one file ending in .bundle or .zip"
     )
+    p.add_argument("--version", action="version", version=f"%(prog)s (basic-nic) {__version__}")
     table = p.add_mutually_exclusive_group()
     table.add_argument("--levels", type=int, default=8, help="number of complexity levels (default 8)")
     table.add_argument("--table", help="level table (JSON) instead of the default one")
@@ -220,17 +221,30 @@ def _chosen(text: str | None, count: int) -> list[int]:
     return chosen
 
 
+def _check(args: argparse.Namespace) -> None:
+    """Options that are wrong whatever the checkpoint and the table end the command with 2."""
+    if args.engine and args.int8 not in (None, "none"):
+        parser().error(f"--int8 {args.int8}: expected none with --engine {args.engine}, which takes float transforms")
+    if args.table:
+        return
+    try:
+        if not 1 <= args.levels <= MAX_LEVELS:
+            raise ValueError(f"--levels: expected 1 to {MAX_LEVELS}, got {args.levels}")
+        _chosen(args.only, args.levels)
+    except ValueError as error:
+        parser().error(str(error))
+
+
 def main(argv: list[str] | None = None) -> int:
-    """Entry point of `basic-export`: 0 done, 2 bad input or a part that does not equal the model."""
+    """Entry point of `basic-export`: 0 done, 1 bad input or a part that does not equal the model, 2 wrong options."""
     args = parser().parse_args(argv)
+    _check(args)
     console = Console(stderr=True, width=None if sys.stderr.isatty() else 140)
     try:
         engine = None if args.engine is None else open_engine(beside_folder(Path(args.output)))  # or fail at once
         checkpoint = load_checkpoint(args.checkpoint)
         arch = checkpoint.model.arch
         int8 = args.int8 or ("none" if args.engine else "synthesis")
-        if args.engine and int8 != "none":
-            raise ValueError(f"--int8 {int8}: expected none with --engine {args.engine}, which takes float transforms")
         entries = load_table(args.table, arch) if args.table else default_levels(arch, args.levels)
         summary = export(
             checkpoint, entries, _chosen(args.only, len(entries)), args.output, load_images(args.images), console, int8
@@ -241,7 +255,7 @@ def main(argv: list[str] | None = None) -> int:
             engine.close()
     except (ValueError, OSError, BasicError) as error:
         print(f"basic-export: {error}", file=sys.stderr)
-        return 2
+        return 1
     print(json.dumps(summary))
     return 0
 

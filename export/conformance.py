@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.conformance import digest
-from ..runtime.engine_oracle import Layers, run_head, run_hyper, run_update, state_out
-from ..runtime.groups import Plan, group_channels
+from ..runtime.engine_oracle import Layers, run_parts
+from ..runtime.groups import NUM_PHASES, Plan, group_channels
 
 SEED = 20240924
 SIZE = 2  # of z_hat; the packed latent has twice that
@@ -35,15 +35,6 @@ def make_inputs(num_hyper: int, num_packed: int) -> Arrays:
 def expected_digests(layers: Layers, plan: Plan, inputs: Arrays) -> dict[str, str]:
     """Part -> sha256 of its outputs by the oracle."""
     latents = inputs["y_hat_eighths"].astype(np.int64)
-    state = run_hyper(layers, inputs["z_hat"].astype(np.int64))
-    found = {"hyper": digest({"state": state_out(layers, state)})}
-    for g in range(len(plan)):
-        if g:
-            channels = group_channels(plan[g - 1], latents.shape[1] // 4)
-            state = run_update(layers, plan, g - 1, state, latents[:, channels])
-        means, indexes = run_head(layers, plan, g, state)
-        outputs: Arrays = {"means": means, "indexes": indexes}
-        if 0 < g < len(plan) - 1:
-            outputs["state_out"] = state_out(layers, state)
-        found[f"context_g{g}"] = digest(outputs)
-    return found
+    channels = [group_channels(group, latents.shape[1] // NUM_PHASES) for group in plan]
+    parts = run_parts(layers, plan, inputs["z_hat"].astype(np.int64), lambda group, _: latents[:, channels[group]])
+    return {part: digest(outputs) for part, _, outputs in parts}

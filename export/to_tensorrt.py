@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from .. import __version__
 from ..runtime.bundle import MANIFEST, Bundle
 from ..runtime.conformance import require_exact
 from ..runtime.engine_trt import TrtEngine
@@ -75,6 +76,7 @@ def open_engine(folder: Path) -> TrtEngine:
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="basic-export", description=(__doc__ or "").splitlines()[0])
+    p.add_argument("--version", action="version", version=f"%(prog)s (basic-nic) {__version__}")
     p.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle: a folder or one file")
     p.add_argument("--engine", choices=ENGINES, required=True, help="build engine files for it")
     p.add_argument("-o", "--output", type=Path, metavar="DIR", help="for the files (default: BUNDLE.engines)")
@@ -83,7 +85,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """0 done, 2 bad input or no working TensorRT."""
+    """0 done, 1 bad input or no working TensorRT, 2 wrong options."""
     args = parser().parse_args(argv)
     try:
         bundle = Bundle.open(args.bundle)
@@ -95,7 +97,7 @@ def main(argv: list[str] | None = None) -> int:
             engine.close()
     except (BasicError, ValueError, OSError) as error:
         print(f"basic-export: {error}", file=sys.stderr)
-        return 2
+        return 1
     print(json.dumps(summary))
     return 0
 

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
-from ..runtime.engine_oracle import Layers, run_head, run_hyper, run_update, state_out
+from ..runtime.engine_oracle import Layers, run_parts
 from ..runtime.groups import Plan, group_channels, pack, unpack
 from ..training.entropy import gaussian_bits
 from ..training.model import Model
@@ -68,24 +68,16 @@ def reference(
     steps: list[tuple[str, Arrays, Arrays]] = [
         ("analysis", {"x": x.numpy(), "gain": gain}, {"y": y.numpy(), "z": z.numpy()})
     ]
-    z_hat = np.rint(z.numpy())
-    state = run_hyper(layers, z_hat.astype(np.int64))
-    steps.append(("hyper", {"z_hat": z_hat}, {"state": state_out(layers, state)}))
     packed = pack(y.numpy())
     y_hat = np.empty_like(packed)
-    inputs: Arrays = {"state": state_out(layers, state)}
-    for g, group in enumerate(plan):
-        means, indexes = run_head(layers, plan, g, state)
-        outputs: Arrays = {"means": means, "indexes": indexes}
-        if 0 < g < len(plan) - 1:
-            outputs["state_out"] = state_out(layers, state)
-        steps.append((f"context_g{g}", inputs, outputs))
-        channels = group_channels(group, model.arch.latent_channels)
-        eighths = 8 * np.rint(packed[:, channels] - means / np.float32(8)).astype(np.int64) + means
+
+    def code(group: int, means: NDArray[np.int16]) -> NDArray[np.int64]:
+        channels = group_channels(plan[group], model.arch.latent_channels)
+        eighths: NDArray[np.int64] = 8 * np.rint(packed[:, channels] - means / np.float32(8)).astype(np.int64) + means
         y_hat[:, channels] = eighths / np.float32(8)
-        if g + 1 < len(plan):
-            inputs = {"state": state_out(layers, state), "y_hat": y_hat[:, channels]}
-            state = run_update(layers, plan, g, state, eighths)
+        return eighths
+
+    steps += run_parts(layers, plan, np.rint(z.numpy()).astype(np.int64), code)
     latent = unpack(y_hat)
     x_hat = model.g_s(torch.from_numpy(latent * inverse_gain), widths).clamp(0.0, 1.0)
     steps.append(("synthesis", {"y_hat": latent, "inverse_gain": inverse_gain}, {"x_hat": x_hat.numpy()}))

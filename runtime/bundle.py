@@ -8,7 +8,7 @@ import hashlib
 import io
 import json
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -142,6 +142,19 @@ class Bundle:
             )
         return data
 
+    def damage(self) -> list[str]:
+        """Every file read and checked: what is missing, altered, or at odds with the manifest; often nothing."""
+        listed = self.manifest.get("files")
+        needed = [part.file for level in self.levels.values() for part in level.parts.values()]
+        needed += [level.conformance_file for level in self.levels.values() if level.conformance_file]
+        found = []
+        for file in dict.fromkeys([*needed, *(listed if isinstance(listed, dict) else ())]):
+            found += _complaints(lambda file=file: self.read(file))  # type: ignore[misc]
+        for level in self.levels:
+            found += _complaints(lambda level=level: self.tables(level))  # type: ignore[misc]
+        found += _complaints(lambda: self.gain(0))
+        return list(dict.fromkeys(found))
+
     def tables(self, level: int) -> TableArrays:
         """CDF tables of a level: 64 Gaussian ones, then one per channel of z."""
         if level not in self._tables:
@@ -175,7 +188,11 @@ class Bundle:
 
     @cached_property
     def _quality_table(self) -> dict[str, Array]:
-        arrays = load_arrays(self.read(str(self.manifest["quality"]["file"])), str(self.path))
+        try:
+            file = str(self.manifest["quality"]["file"])
+        except (KeyError, TypeError) as error:
+            raise BundleError(f"{self.path}: {MANIFEST} names no quality table; export the bundle again") from error
+        arrays = load_arrays(self.read(file), str(self.path))
         for name in ("gain", "inverse_gain"):
             shape = (NUM_QUALITIES, self.latent_channels)
             if name not in arrays or arrays[name].shape != shape or arrays[name].dtype != np.float32:
@@ -183,6 +200,14 @@ class Bundle:
                     f"{self.path}: quality table: expected {name} as float32 {shape}; export the bundle again"
                 )
         return arrays
+
+
+def _complaints(check: Callable[[], object]) -> list[str]:
+    try:
+        check()
+    except BundleError as error:
+        return [str(error)]
+    return []
 
 
 def load_arrays(data: bytes, where: str) -> dict[str, Array]:

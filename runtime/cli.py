@@ -1,6 +1,7 @@
 """`basic`: encode, decode, info, doctor. Results go to stdout, everything else to stderr.
 
-Exit status: 0 success, 1 something could not be done (the others of a folder were), 2 wrong use.
+Exit status: 0 done; 1 something could not be done (others of a folder were), or is damaged; 2 the command line alone is
+wrong. The same for the other commands.
 """
 
 import argparse
@@ -17,13 +18,14 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from .. import __version__
 from .bitstream import DEFAULT_MAX_PIXELS, MAX_QUALITY
 from .bundle import DEFAULT_BUNDLE
 from .codec import DEFAULT_QUALITY, DEFAULT_TILE_SIZE, Codec
 from .describe import describe, doctor
-from .engine import DEFAULT_ENGINE
+from .engine import DEFAULT_ENGINE, engine_names
 from .errors import BasicError, ImageWarning
-from .files import BITSTREAM_SUFFIX, image_suffixes, pairs, replacing, save_image
+from .files import BITSTREAM_SUFFIX, image_suffixes, pairs, replacing, save_image, writable_suffix
 from .rate import encode_at
 
 Row = dict[str, Any]
@@ -34,13 +36,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(argv)
     log = Console(stderr=True, highlight=False, soft_wrap=True)
     try:
-        with _image_warnings(log), _no_pillow_limit():
+        with _no_pillow_limit():
             status: int = args.run(args, log)
             return status
     except (BasicError, OSError) as error:
         _error(log, error)
         return 1
-    except ValueError as error:  # an option out of its range
+    except ValueError as error:  # an option out of its range, seen before anything is read
         _error(log, error)
         return 2
     except KeyboardInterrupt:
@@ -50,6 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="basic", description="Neural image codec: one file format, any complexity.")
+    parser.add_argument("--version", action="version", version=f"%(prog)s (basic-nic) {__version__}")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     _encode_parser(commands.add_parser("encode", help="images to .bsc files"))
     _decode_parser(commands.add_parser("decode", help=".bsc files to images"))
@@ -67,8 +70,8 @@ def _parser() -> argparse.ArgumentParser:
 def _encode_parser(parser: argparse.ArgumentParser) -> None:
     _common(parser, "image, or folder of images", f"{BITSTREAM_SUFFIX} file, or folder")
     add = parser.add_argument
-    add("--level", type=int, metavar="L", help="analysis and entropy level, 0 the lightest (default: the heaviest)")
-    add("--entropy-level", type=int, metavar="L", help="entropy level alone: what the decoder must run")
+    add("--level", type=_level, metavar="L", help="analysis and entropy level, 0 the lightest (default: the heaviest)")
+    add("--entropy-level", type=_level, metavar="L", help="entropy level alone: what the decoder must run")
     rate = parser.add_mutually_exclusive_group()
     rate.add_argument("--quality", type=int, metavar="Q", help=f"0..{MAX_QUALITY} (default: {DEFAULT_QUALITY})")
     rate.add_argument("--target-bpp", type=float, metavar="BPP", help="best quality within so many bits per pixel")
@@ -79,9 +82,22 @@ def _encode_parser(parser: argparse.ArgumentParser) -> None:
 
 def _decode_parser(parser: argparse.ArgumentParser) -> None:
     _common(parser, f"{BITSTREAM_SUFFIX} file, or folder of them", "image, or folder")
-    parser.add_argument("--level", type=int, metavar="L", help="synthesis level (default: the file's entropy level)")
-    parser.add_argument("--suffix", default=".png", help="of images in a folder (default: %(default)s)")
+    parser.add_argument("--level", type=_level, metavar="L", help="synthesis level (default: the file's entropy level)")
+    parser.add_argument("--suffix", type=_suffix, default=".png", help="of images in a folder (default: %(default)s)")
     parser.set_defaults(run=_decode)
+
+
+def _suffix(text: str) -> str:
+    try:
+        return writable_suffix(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
+
+
+def _level(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"expected a whole number from 0 up, got {text!r}")
+    return int(text)
 
 
 def _common(parser: argparse.ArgumentParser, source: str, target: str) -> None:
@@ -89,7 +105,7 @@ def _common(parser: argparse.ArgumentParser, source: str, target: str) -> None:
     add("source", type=Path, metavar="IN", help=source)
     add("target", type=Path, metavar="OUT", help=target)
     add("--bundle", type=Path, metavar="BUNDLE", help="folder or zip (default: the packaged one)")
-    add("--engine", default=DEFAULT_ENGINE, help="default: %(default)s")
+    add("--engine", default=DEFAULT_ENGINE, choices=engine_names(), help="default: %(default)s")
     add("--threads", type=int, metavar="N", help="of the engine (default: its choice)")
     add("--max-pixels", type=int, default=DEFAULT_MAX_PIXELS, metavar="N", help="refuse more (default: %(default)s)")
     add("--json", action="store_true", help="print JSON")
@@ -139,7 +155,8 @@ def _each(
     with Codec.open(args.bundle, args.engine, args.threads, args.max_pixels) as codec, _progress(log) as progress:
         for source, target in progress.track(files, description=args.source.name):
             try:
-                rows.append(one(codec, source, target))
+                with _image_warnings(log, source):
+                    rows.append(one(codec, source, target))
             except (BasicError, OSError) as error:
                 failed += 1
                 _error(log, error if str(source) in str(error) else f"{source}: {error}")
@@ -155,13 +172,19 @@ def _info(args: argparse.Namespace, log: Console) -> int:
     row = describe(DEFAULT_BUNDLE if args.path is None else args.path)
     if args.json:
         print(json.dumps(row, indent=2))
-        return 0
+        return _report_damage(row, log)
     for key, value in row.items():
-        if key != "levels":
+        if key not in ("levels", "damage"):
             print(f"{key:16} {_value(key, value)}")
     if "levels" in row:
         _print_table([_level_row(level) for level in row["levels"]])
-    return 0
+    return _report_damage(row, log)
+
+
+def _report_damage(row: Row, log: Console) -> int:
+    for message in row.get("damage", ()):
+        _error(log, message)
+    return 1 if row.get("damage") else 0
 
 
 def _level_row(level: Row) -> Row:
@@ -209,11 +232,11 @@ def _error(log: Console, error: object) -> None:
 
 
 @contextmanager
-def _image_warnings(log: Console) -> Iterator[None]:
-    """Warnings about images as lines of the log."""
+def _image_warnings(log: Console, source: Path) -> Iterator[None]:
+    """Warnings about an image as lines of the log that name its file."""
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
-        log.print(f"warning: {message}", style="yellow", markup=False)
+        log.print(f"warning: {source}: {message}", style="yellow", markup=False)
 
     with warnings.catch_warnings():
         warnings.simplefilter("always", ImageWarning)

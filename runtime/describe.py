@@ -61,7 +61,7 @@ def describe_bitstream(path: Path) -> Row:
 
 
 def describe_bundle(bundle: Bundle) -> Row:
-    """The level table, and which file every part is."""
+    """The level table; every file is read, `damage` says which are not as the manifest has them."""
     return {
         "kind": "bundle",
         "file": str(bundle.path),
@@ -84,6 +84,7 @@ def describe_bundle(bundle: Bundle) -> Row:
             }
             for level in bundle.levels.values()
         ],
+        "damage": bundle.damage(),
     }
 
 

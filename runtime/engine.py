@@ -110,6 +110,11 @@ def traits_of(engine: Engine) -> Traits:
     return found
 
 
+def engine_names() -> tuple[str, ...]:
+    """Every engine that this release knows, whether it works here or not."""
+    return tuple(_ENGINES)
+
+
 def available_engines() -> list[EngineStatus]:
     """The state of every engine that this release knows."""
     found = []

@@ -30,8 +30,10 @@ class OnnxEngine:
         return f"onnxruntime {self._ort.__version__}"
 
     def open(self, bundle: Bundle, level: int, part: str) -> "OnnxSession":
-        model = bundle.read(bundle.level(level).parts[part].file)
-        what = f"level {level}, part {part}"
+        return self.open_model(bundle.read(bundle.level(level).parts[part].file), f"level {level}, part {part}")
+
+    def open_model(self, model: bytes, what: str) -> "OnnxSession":
+        """Any graph, under the name `what` in messages. Raises EngineError."""
         try:
             session = self._ort.InferenceSession(model, self._options, providers=["CPUExecutionProvider"])
         except Exception as error:  # onnxruntime's exceptions share no base

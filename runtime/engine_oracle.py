@@ -6,7 +6,7 @@ What a newcomer gets wrong: the state that goes from part to part is a float tha
 Every layer: acc = sum of w x + b in integers, then (acc + 2^(s-1)) >> s, then a clamp. BUNDLE.md has the layers.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,6 +140,29 @@ def state_in(layers: Layers, state: Array) -> Ints:
     """The inverse of `state_out`."""
     shift = layers["context.write"].shift.astype(np.int64)[:, None, None]
     return np.floor(np.ldexp(state.astype(np.float64), shift)).astype(np.int64) - (1 << (shift - 1))
+
+
+def run_parts(
+    layers: Layers, plan: Plan, z_hat: Ints, code: Callable[[int, NDArray[np.int16]], Ints]
+) -> Iterator[tuple[str, dict[str, Array], dict[str, Array]]]:
+    """hyper and every context as they run: (part, inputs, outputs), the arrays that parts of a bundle exchange.
+
+    z_hat (B, C, h, w). `code(group, means)`, both of one group, gives its y_hat in eighths (B, n, 2h, 2w); it is called
+    for every group, after the group's outputs were taken.
+    """
+    state = run_hyper(layers, z_hat)
+    inputs: dict[str, Array] = {"state": state_out(layers, state)}
+    yield "hyper", {"z_hat": z_hat.astype(np.float32)}, inputs
+    for group in range(len(plan)):
+        means, indexes = run_head(layers, plan, group, state)
+        outputs: dict[str, Array] = {"means": means, "indexes": indexes}
+        if 0 < group < len(plan) - 1:
+            outputs["state_out"] = state_out(layers, state)
+        yield f"context_g{group}", inputs, outputs
+        y_hat = code(group, means)
+        inputs = {"state": state_out(layers, state), "y_hat": np.ascontiguousarray(y_hat, np.float32) / np.float32(8)}
+        if group + 1 < len(plan):
+            state = run_update(layers, plan, group, state, y_hat)
 
 
 def _pointwise(x: Ints, layer: Layer) -> Ints:

@@ -1,10 +1,12 @@
 """Files of the command line: inputs of a folder, outputs that appear whole or not at all."""
 
+import errno
+import io
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 from PIL import Image
 
@@ -20,24 +22,44 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     A device or pipe is written to and stays what it is; of a symbolic link, the file behind it is replaced.
 
     Raises:
-        ImageError: the folder does not exist.
+        ImageError: the folder does not exist, or the system refuses: a full disk, a read-only folder.
     """
-    if not path.parent.is_dir():
-        raise ImageError(f"{path}: its folder does not exist")
-    path = path.resolve()
-    if path.is_dir():
-        raise ImageError(f"{path}: expected the name of a file to write, this is a folder")
-    if path.exists() and not path.is_file():
-        with path.open("wb", buffering=0) as device:
-            yield device
-        return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = None
     try:
+        if not path.parent.is_dir():
+            raise ImageError(f"{path}: its folder does not exist")
+        path = path.resolve()
+        if path.is_dir():
+            raise ImageError(f"{path}: expected the name of a file to write, this is a folder")
+        if path.exists() and not path.is_file():
+            with path.open("wb", buffering=0) as device:
+                yield device
+            return
+        temporary = path.with_name(f".{path.name[:48]}.{os.getpid()}.tmp")
         with temporary.open("xb") as file:
             yield file
         temporary.replace(path)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        cure = _CURES.get(error.errno, "choose another output")
+        raise ImageError(f"{path}: cannot be written: {error.strerror}; {cure}") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        if temporary is not None:
+            with suppress(OSError):  # where it could not be made, it need not go
+                temporary.unlink(missing_ok=True)
+
+
+_ELSEWHERE = "choose an output that you may write to"
+_CURES = {
+    errno.ENOSPC: "free some space, or choose an output on another disk",
+    errno.EDQUOT: "free some space, or choose an output on another disk",
+    errno.EFBIG: "files of this size are not allowed there; choose another output",
+    errno.EACCES: _ELSEWHERE,
+    errno.EPERM: _ELSEWHERE,
+    errno.EROFS: _ELSEWHERE,
+    errno.ENAMETOOLONG: "choose a shorter name",
+}
 
 
 def pairs(source: Path, target: Path, suffixes: Sequence[str], new_suffix: str) -> list[tuple[Path, Path]]:
@@ -92,8 +114,38 @@ def save_image(image: Image.Image, path: Path) -> None:
         options["lossless"] = True  # what was decoded is what is kept, wherever the format can
     try:
         with replacing(path) as file:
-            image.save(file, kind, **options)
+            image.save(cast(BinaryIO, _Writer(file)), kind, **options)
     except (ValueError, KeyError) as error:
         raise ImageError(f"{path}: {kind} cannot hold an image of mode {image.mode} ({error}); use .png") from error
-    except OSError as error:
+    except OSError as error:  # of Pillow, since `replacing` names those of the system
         raise ImageError(f"{path}: cannot be written: {error}; .png holds every mode") from error
+
+
+class _Writer(io.RawIOBase):
+    """A file without its descriptor: Pillow would write to that by itself, and say no word of a full disk."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return self._file.seekable()
+
+    def write(self, data: Any) -> int:
+        return self._file.write(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        return self._file.tell()
+
+
+def writable_suffix(text: str) -> str:
+    """ "png" or ".png" -> ".png". Raises ValueError where Pillow writes no format of this suffix."""
+    suffix = f".{text.lower().removeprefix('.')}"
+    if Image.registered_extensions().get(suffix) not in Image.SAVE:
+        raise ValueError(f"suffix {text!r}: Pillow writes no format of this name; use png, tiff or webp")
+    return suffix

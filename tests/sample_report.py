@@ -1,7 +1,18 @@
 """A report with every table, made up in a few lines."""
 
 from basic.benchmarks.fit import fit_parts, shares
-from basic.benchmarks.results import BdRow, Curve, LevelRow, PartRow, PeerRow, QualityRow, Report
+from basic.benchmarks.results import (
+    BdRow,
+    Curve,
+    ExactRateRow,
+    ExactTimeRow,
+    LevelRow,
+    PartRow,
+    PeerRow,
+    PixelRow,
+    QualityRow,
+    Report,
+)
 from basic.benchmarks.run import speedup
 
 PARTS = {"analysis": 3.0, "hyper": 0.1, "context_g0": 0.2, "synthesis": 4.0}
@@ -42,5 +53,8 @@ def full_report() -> Report:
         fit = fit_parts(report.parts, with_bytes=with_bytes)
         assert fit is not None
         report.fits.append(fit)
+    report.exact_rates.append(ExactRateRow("ort", 0, 10, 1, 0.3, 0.2995, 0.167, 31.5, 31.5))
+    report.exact_times.append(ExactTimeRow("ort", 0, 5, 2.0, 1.8, 1.11, 10.0, 9.8, 1.02))
+    report.pixel_differences.append(PixelRow("ort", "torch", 0, 32, 1, 0, float("inf")))
     report.shares.extend(shares(report.fits[-1], report.parts, report.levels))
     return report

@@ -1,9 +1,13 @@
 """The commands of the train extra name their cure where it is missing."""
 
+import importlib
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+
+from basic import __version__
 
 
 @pytest.mark.parametrize(
@@ -19,4 +23,28 @@ def test_a_missing_extra_is_named_with_its_cure(command: str, module: str, missi
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert run.returncode == 1
     assert run.stderr.startswith(f"{command}: needs {missing}; install the extra: pip install 'basic-nic[train]'")
+    assert "Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "module"),
+    [
+        ("basic", "basic.runtime.cli"),
+        ("basic-train", "basic.training.entry"),
+        ("basic-search", "basic.training.structure.entry"),
+        ("basic-export", "basic.export.entry"),
+        ("basic-bench", "basic.benchmarks.cli"),
+    ],
+)
+def test_every_command_tells_its_version(command: str, module: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        importlib.import_module(module).main(["--version"])
+    assert stopped.value.code == 0
+    assert capsys.readouterr().out == f"{command} (basic-nic) {__version__}\n"
+
+
+def test_the_example_without_arguments_tells_its_usage() -> None:
+    script = Path(__file__).parents[1] / "examples" / "embed.py"
+    run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stdout) == (2, "") and "embed.py IMAGE OUTPUT" in run.stderr
     assert "Traceback" not in run.stderr

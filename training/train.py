@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .. import __version__
 from .checkpoint import FORMAT_VERSION, load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from .data import Photographs
 from .draw import Mix, draw, draw_level
@@ -30,6 +31,7 @@ from .optimizer import MuonAdam
 from .report import Progress
 from .structure.levels import load_table
 
+STATE = "state.safetensors"
 EMA_DECAY = 0.998
 CLIP_NORM = 1.0
 MS_SSIM_CROP = 192  # five scales with windows of 11 need more than 160 pixels
@@ -121,7 +123,7 @@ class Trainer:
             "architecture": asdict(self.model.arch),
             "training": training,
         }
-        save_tensors(folder / "state.safetensors", tensors, config)
+        save_tensors(folder / STATE, tensors, config)
         save_checkpoint(folder / "checkpoint.safetensors", self.averaged(), training)
 
     @torch.no_grad()
@@ -179,7 +181,7 @@ def compile_blocks(model: Model) -> None:
 def train(args: argparse.Namespace) -> int:
     """Run the loop until the last step or a stop; always leaves a state and a checkpoint behind."""
     folder = Path(args.output)
-    state = folder / "state.safetensors"
+    state = folder / STATE
     settings = _settings(args, state)
     fabric = make_fabric(args.devices, args.precision)
     photographs = Photographs(settings.data, settings.crop_size)
@@ -254,8 +256,6 @@ def _settings(args: argparse.Namespace, state: Path) -> Settings:
                 "leave these out, or choose another --output"
             )
         return Settings(**(saved | given))
-    if "data" not in given or "steps" not in given:
-        raise ValueError("a new run needs --data and --steps")
     given.setdefault("decay_steps", given["steps"] // 5)
     return Settings(**given)
 
@@ -267,6 +267,7 @@ def _first_record(args: argparse.Namespace) -> dict[str, Any]:
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="basic-train", description=(__doc__ or "").splitlines()[0])
+    p.add_argument("--version", action="version", version=f"%(prog)s (basic-nic) {__version__}")
     p.add_argument("--data", help="folder of photographs, or a tar of crops")
     p.add_argument("--valid", help="folder of held-out photographs to report on")
     p.add_argument("--output", default="runs/basic-s", help="folder of the run; one with a state is resumed")
@@ -300,7 +301,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point of `basic-train`: 0 done or stopped cleanly, 1 failed, 2 bad arguments or input."""
+    """Entry point of `basic-train`: 0 done or stopped cleanly, 1 failed or bad input, 2 wrong options."""
     args = parser().parse_args(argv)
     if args.crop_size is not None and (args.crop_size < 64 or args.crop_size % 64):
         parser().error(f"--crop-size: expected a multiple of 64, got {args.crop_size}")
@@ -314,19 +315,22 @@ def main(argv: list[str] | None = None) -> int:
         "save_every",
         "valid_every",
         "num_valid",
+        "threads",
     ):
         value = getattr(args, name)
         if value is not None and not (value > 0 and math.isfinite(value)):
             parser().error(f"--{name.replace('_', '-')}: expected a positive number, got {value}")
     if args.metric == "ms-ssim" and args.crop_size is not None and args.crop_size < MS_SSIM_CROP:
         parser().error(f"--metric ms-ssim: expected --crop-size of at least {MS_SSIM_CROP}, got {args.crop_size}")
+    if not (Path(args.output) / STATE).exists() and not (args.data and args.steps):
+        parser().error(f"a new run needs --data and --steps; there is none to resume in {args.output}")
     if args.threads:
         torch.set_num_threads(args.threads)
     try:
         return train(args)
     except (ValueError, OSError) as error:
         print(f"basic-train: {error}", file=sys.stderr)
-        return 2
+        return 1
 
 
 if __name__ == "__main__":

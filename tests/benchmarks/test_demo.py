@@ -51,5 +51,10 @@ def test_summary_has_a_line_per_level(demo: ModuleType, monkeypatch: pytest.Monk
     assert "34.00" in text and "35.00" in text
 
 
+def test_the_report_says_how_it_was_made(demo: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["examples/demo.py", "--output", "here"])
+    assert demo.settings(tmp_path, tmp_path).command == "demo.py --output here"
+
+
 def test_a_missing_checkpoint_fails(demo: ModuleType, tmp_path: Path) -> None:
     assert demo.main(["--checkpoint", str(tmp_path / "none.safetensors"), "--output", str(tmp_path / "out")]) == 1

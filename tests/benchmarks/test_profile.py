@@ -27,7 +27,7 @@ def test_parts_add_up_to_the_whole(bundle_path: Path, data_folder: Path, capsys:
 
 
 def test_wrong_input_is_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert profile.main(["--images", str(tmp_path / "none")]) == 2
+    assert profile.main(["--images", str(tmp_path / "none")]) == 1
     assert "does not exist" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         profile.main(["--images", str(tmp_path), "--sizes", "10x10"])

@@ -83,7 +83,7 @@ def test_refuses_a_quality_that_was_not_measured(
     report: Path, readme: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     before = readme.read_text()
-    assert main([str(report), str(readme), "--quality", "33"]) == 2
+    assert main([str(report), str(readme), "--quality", "33"]) == 1
     assert "8, 32" in capsys.readouterr().err and readme.read_text() == before
 
 

@@ -13,6 +13,7 @@ import pytest
 from rich.console import Console
 from sample_report import full_report
 
+from basic.benchmarks import plots
 from basic.benchmarks.report import print_report, views, write_files
 from basic.benchmarks.results import REPORT_FORMAT, BenchError, QualityRow, Report
 
@@ -76,6 +77,21 @@ def test_the_page_is_self_contained(folder: Path) -> None:
     assert all((target or "").startswith("data:image/png;base64,") for _, target in found)
     assert not re.search(r"https?://|<script|@import", page)
     assert "basic-bench &lt;b&gt; &amp; more" in page
+
+
+def test_the_latency_plot_shows_both_fits_with_their_errors() -> None:
+    pytest.importorskip("matplotlib")
+    report = full_report()
+    left, right = plots._latency(report).axes
+    fit = report.fits[-1]
+    assert fit.bytes_ms_per_mib is not None
+    (fitted,) = [line for line in left.get_lines() if "ms/MiB" in str(line.get_label())]
+    assert f"mean error {fit.part_mean_error_percent:.0f} %" in str(fitted.get_label())
+    for part, shown in zip(report.parts, fitted.get_ydata(), strict=True):
+        costs = part.num_macs / 1e9 * fit.macs_ms_per_gmac + part.traffic_bytes / 2**20 * fit.bytes_ms_per_mib
+        assert shown == pytest.approx(fit.call_ms + costs)
+    names = [text.get_text() for text in right.get_legend().get_texts()]
+    assert f"network by a + b MACs + c bytes, ± {fit.level_mean_error_percent:.0f} %" in names
 
 
 def test_plots_are_pictures(folder: Path) -> None:

@@ -103,6 +103,16 @@ def test_onnxruntime_equals_the_oracle(layers: dict, kind: str, threads: int, le
         assert_same(run_graphs(models, z_hat, latents, threads, level), expected(layers, z_hat, latents))
 
 
+def test_the_walk_over_the_parts_is_the_walk_by_hand(layers: dict) -> None:
+    z_hat, latents = inputs(layers, "small", 0)
+    walked = list(oracle.run_parts(layers, PLAN, z_hat, lambda group, means: latents[group]))
+    assert [name for name, _, _ in walked] == ["hyper", *(f"context_g{g}" for g in range(len(PLAN)))]
+    assert_same([outputs for _, _, outputs in walked], expected(layers, z_hat, latents))
+    assert_same(run_graphs(all_graphs(layers), z_hat, latents, 1, "ENABLE"), [outputs for _, _, outputs in walked])
+    for (_, fed, _), y_hat in zip(walked[2:], latents, strict=False):
+        np.testing.assert_array_equal(8 * fed["y_hat"], y_hat)
+
+
 def test_inputs_reach_the_clamps(layers: dict) -> None:
     """Else the tests above would not see them."""
     z_hat, latents = inputs(layers, "extreme", 0)

@@ -1,6 +1,7 @@
 """Laws of `basic`: results on stdout, the log on stderr, exit status 0, 1 or 2, no output where something failed."""
 
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -78,7 +79,6 @@ def test_failures_leave_nothing(photo: Path, bundle: list[str], capsys: pytest.C
         ([broken, target, *bundle], "broken.png"),
         ([photo, target, *bundle, "--max-pixels", 100], "max_pixels"),
         ([photo, target, *bundle, "--level", 99], "99"),
-        ([photo, target, *bundle, "--engine", "magic"], "magic"),
         ([photo, target, "--bundle", photo], "bundle"),
         ([photo, photo, *bundle], "overwrite"),
         ([photo, photo.parent / "no" / "out.bsc", *bundle], "folder does not exist"),
@@ -97,7 +97,15 @@ def test_wrong_use_is_2(photo: Path, bundle: list[str], capsys: pytest.CaptureFi
     assert run(capsys, "encode", photo, target, *bundle, "--quality", 64)[0] == 2
     assert run(capsys, "encode", photo, target, *bundle, "--tile-size", 100)[0] == 2
     assert run(capsys, "encode", photo, target, *bundle, "--threads", 0)[0] == 2
-    for arguments in ([], ["encode"], ["encode", "a", "b", "--quality", "1", "--target-bpp", "1"]):
+    ends = ["encode", str(photo), str(target)]
+    for arguments in (
+        [],
+        ["encode"],
+        [*ends, "--quality", "1", "--target-bpp", "1"],
+        [*ends, "--engine", "magic"],
+        [*ends, "--level", "-1"],
+        ["decode", "a", "b", "--suffix", "xyz"],
+    ):
         with pytest.raises(SystemExit) as caught:
             cli.main(arguments)
         assert caught.value.code == 2
@@ -109,6 +117,58 @@ def test_warnings_go_to_the_log(photo: Path, bundle: list[str], capsys: pytest.C
     Image.fromarray(np.full((30, 40), 4000, np.uint16)).save(deep)
     status, out, err = run(capsys, "encode", deep, photo.with_name("deep.bsc"), "--json", *bundle)
     assert status == 0 and json.loads(out) and "reduced to 8" in err
+
+
+def test_warnings_about_a_folder_name_their_file(
+    photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = photo.parent / "in"
+    folder.mkdir()
+    Image.fromarray(np.full((30, 40), 4000, np.uint16)).save(folder / "deep.png")
+    (folder / "plain.png").write_bytes(photo.read_bytes())
+    status, _, err = run(capsys, "encode", folder, photo.parent / "out", *bundle)
+    assert status == 0 and err.count("warning: ") == 1
+    assert f"warning: {folder / 'deep.png'}: image has 16 bits" in err
+
+
+def test_a_suffix_may_come_without_its_dot(photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    folder = photo.parent / "in"
+    folder.mkdir()
+    photo.rename(folder / "a.png")
+    assert run(capsys, "encode", folder, folder, *bundle)[0] == 0
+    assert run(capsys, "decode", folder, folder / "out", "--suffix", "bmp", *bundle)[0] == 0
+    assert [path.name for path in (folder / "out").iterdir()] == ["a.bmp"]
+
+
+@pytest.mark.parametrize("damage", ["flipped", "cut", "missing"])
+def test_info_names_what_is_damaged(
+    damage: str, bundle_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with zipfile.ZipFile(bundle_path) as archive:
+        archive.extractall(tmp_path / "bundle")
+    assert run(capsys, "info", tmp_path / "bundle")[0] == 0
+    part = tmp_path / "bundle" / "level_0" / "synthesis.onnx"
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    if damage == "missing":
+        part.unlink()
+    else:
+        part.write_bytes(data if damage == "flipped" else data[:-100])
+    status, out, err = run(capsys, "info", tmp_path / "bundle")
+    assert status == 1 and "kMAC/px" in out and err.count("basic:") == 1 and "level_0/synthesis.onnx" in err
+    status, out, _ = run(capsys, "info", tmp_path / "bundle", "--json")
+    assert status == 1 and len(json.loads(out)["damage"]) == 1
+
+
+def test_info_of_a_zip_with_a_flipped_byte(
+    bundle_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = bytearray(bundle_path.read_bytes())
+    data[len(data) // 2] ^= 0x55
+    broken = tmp_path / "broken.bundle"
+    broken.write_bytes(data)
+    status, _, err = run(capsys, "info", broken)
+    assert status == 1 and "level_" in err and "Traceback" not in err
 
 
 def test_info_of_a_bundle(bundle_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from basic.runtime.errors import ImageError
-from basic.runtime.files import image_suffixes, pairs, replacing, save_image
+from basic.runtime.files import image_suffixes, pairs, replacing, save_image, writable_suffix
 
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -84,6 +84,46 @@ def test_behind_a_link_the_file_is_replaced(tmp_path: Path) -> None:
     with replacing(tmp_path / "link") as file:
         file.write(b"new")
     assert (tmp_path / "link").is_symlink() and (tmp_path / "real").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("name", ["full.png", "full.webp", "full.bmp", "full.tiff", "full.bsc"])
+def test_a_full_disk_is_called_a_full_disk(name: str, tmp_path: Path) -> None:
+    if not Path("/dev/full").exists():
+        pytest.skip("no /dev/full")
+    (tmp_path / name).symlink_to("/dev/full")
+    image = Image.effect_noise((300, 200), 80).convert("RGB")
+    with pytest.raises(ImageError, match="No space left on device; free some space") as caught:
+        if name.endswith(".bsc"):
+            with replacing(tmp_path / name) as file:
+                file.write(b"data")
+        else:
+            save_image(image, tmp_path / name)
+    assert ".png holds" not in str(caught.value)
+
+
+def test_what_the_system_refuses_has_a_cure(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="choose a shorter name"), replacing(tmp_path / ("a" * 300)):
+        raise AssertionError("never reached")
+    assert not list(tmp_path.iterdir())
+    with replacing(tmp_path / ("a" * 255)) as file:  # the longest name that there is
+        file.write(b"whole")
+    assert [len(path.name) for path in tmp_path.iterdir()] == [255]
+
+
+def test_suffixes_go_without_their_dot_and_are_checked() -> None:
+    assert [writable_suffix(text) for text in ("bmp", ".bmp", "PNG")] == [".bmp", ".bmp", ".png"]
+    for text in ("bsc", "xyz", "", ".psd"):
+        with pytest.raises(ValueError, match=f"suffix '{text}'.*use png"):
+            writable_suffix(text)
+
+
+@pytest.mark.parametrize("name", ["a.png", "a.tiff", "a.bmp", "a.gif", "a.jpg", "a.webp", "a.ppm", "a.tga", "a.jp2"])
+def test_every_common_format_is_written_as_pillow_writes_it(name: str, tmp_path: Path) -> None:
+    image = Image.effect_noise((40, 30), 80).convert("RGB")
+    save_image(image, tmp_path / name)
+    options = {"lossless": True} if name.endswith("webp") else {}
+    image.save(tmp_path / f"own_{name}", **options)
+    assert (tmp_path / name).read_bytes() == (tmp_path / f"own_{name}").read_bytes()
 
 
 def test_a_folder_is_no_place_for_a_file(tmp_path: Path) -> None:

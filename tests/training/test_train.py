@@ -75,7 +75,7 @@ def test_resuming_with_another_seed_is_refused_by_name(
     photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
 ) -> None:
     assert run(photographs, tmp_path, "--steps", "1") == 0
-    assert run(photographs, tmp_path, "--steps", "2", "--seed", "9") == 2
+    assert run(photographs, tmp_path, "--steps", "2", "--seed", "9") == 1
     assert "another seed" in capsys.readouterr().err
 
 
@@ -149,10 +149,10 @@ def test_orthogonalized_matrices_have_singular_values_near_one() -> None:
 
 
 def test_bad_arguments_exit_with_2() -> None:
-    with pytest.raises(SystemExit) as stopped:
-        train_module.main(["--crop-size", "100"])
-    assert stopped.value.code == 2
-    assert train_module.main(["--output", f"/nonexistent/{os.getpid()}/{time.time_ns()}"]) == 2
+    for arguments in (["--crop-size", "100"], ["--output", f"/nonexistent/{os.getpid()}/{time.time_ns()}"]):
+        with pytest.raises(SystemExit) as stopped:
+            train_module.main(arguments)
+        assert stopped.value.code == 2
 
 
 def test_a_table_is_all_that_is_drawn_and_its_parts_mix() -> None:
@@ -182,7 +182,7 @@ def test_fine_tuning_for_a_table_resumes_and_refuses_another(
     assert run(photographs, output, "--steps", "1", "--table", table) == 0
     assert load_checkpoint(output / "checkpoint.safetensors").training["settings"]["table"] == "a.json"
     assert run(photographs, output, "--steps", "2") == 0
-    assert run(photographs, output, "--steps", "3", "--table", str(tmp_path / "b.json")) == 2
+    assert run(photographs, output, "--steps", "3", "--table", str(tmp_path / "b.json")) == 1
     assert "another table" in capsys.readouterr().err
-    assert run(photographs, tmp_path / "other", "--steps", "1", "--table", str(tmp_path / "none.json")) == 2
+    assert run(photographs, tmp_path / "other", "--steps", "1", "--table", str(tmp_path / "none.json")) == 1
     assert "none.json" in capsys.readouterr().err

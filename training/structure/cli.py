@@ -17,6 +17,7 @@ import torch
 from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
+from ... import __version__
 from ..checkpoint import SHIPPED, Checkpoint, load_checkpoint
 from ..data import Photographs
 from ..model import NUM_QUALITIES
@@ -68,6 +69,7 @@ class Bench:
 
 def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="basic-search", description=(__doc__ or "").splitlines()[0])
+    p.add_argument("--version", action="version", version=f"%(prog)s (basic-nic) {__version__}")
     commands = p.add_subparsers(dest="command", required=True, metavar="COMMAND")
     plans = commands.add_parser("plans", help="the best group plan of each number of groups")
     plans.add_argument("--groups", type=_counts, default=(1, 2, 3, 4, 6, 8), help="default 1,2,3,4,6,8")
@@ -130,12 +132,10 @@ def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
         value = getattr(args, name, None)
         if value is not None and not (value > 0 and math.isfinite(value)):
             p.error(f"--{name}: expected a positive number, got {value}")
-    if not args.output.parent.is_dir():
-        p.error(f"-o: {args.output.parent} is no folder")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point of `basic-search`: 0 done, 1 stopped by a signal with its state saved, 2 bad arguments or input."""
+    """Entry point of `basic-search`: 0 done, 1 bad input, or stopped with its state saved, 2 wrong options."""
     p = parser()
     args = p.parse_args(argv)
     _check(p, args)
@@ -147,6 +147,8 @@ def main(argv: list[str] | None = None) -> int:
     try:
         with Progress(*columns, console=console, transient=True) as progress:
             task = progress.add_task("reading", total=None)
+            if not args.output.parent.is_dir():
+                raise ValueError(f"-o: {args.output.parent} is no folder")
             bench = Bench(args, console, lambda text: progress.update(task, description=text))
             summary = {"plans": run.plans, "levels": run.levels, "budget": run.budget}[args.command](bench, args, stop)
     except StoppedError:
@@ -154,7 +156,7 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     except (ValueError, OSError) as error:
         print(f"basic-search: {error}", file=sys.stderr)
-        return 2
+        return 1
     print(json.dumps(summary))
     return 0
 

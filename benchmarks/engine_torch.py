@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ..runtime.bundle import Bundle
-from ..runtime.engine import Array, Traits
+from ..runtime.engine import Array, Traits, refuse_int8
 from ..runtime.errors import EngineError
 from ..runtime.onnx_file import Node, ints, read
 from ..runtime.trt_graph import FLOAT16, FLOAT32, Form, rewrite
@@ -132,6 +132,7 @@ class TorchEngine:
         return f"PyTorch {torch.__version__} on {self.device}, {'compiled' if self._compiled else 'eager'}"
 
     def open(self, bundle: Bundle, level: int, part: str) -> TorchSession:
+        refuse_int8(bundle, level, part, "PyTorch")
         entry = bundle.level(level).parts[part]
         module = GraphModule(rewrite(bundle.read(entry.file), part, Form(self._half, as_bytes=False)))
         module = module.to(self.device).eval()

@@ -19,7 +19,7 @@ from ..runtime.engine import Engine, traits_of
 from ..runtime.tiles import padded
 from .device import EnergyMeter, memory_of, time_session
 from .fit import fit_parts
-from .floor import Peaks, part_work
+from .floor import Peaks, Work, part_work
 from .results import BenchError, DevicePartRow, FitRow, PartRow, ThroughputRow
 from .shapes import input_shapes
 
@@ -85,8 +85,11 @@ def measure_parts(
         inputs = part_inputs(part, height, width, batch, traits_of(engine).byte_images)
         times, clock = time_session(engine.open(bundle, level, name), inputs, repeats)
         item_bytes = 2 if is_half and name in TRANSFORMS else 4
-        work = part_work(bundle.read(part.file), {key: value.shape for key, value in inputs.items()}, item_bytes)
-        floor_ms = None if peaks is None else work.floor_ms(peaks, name in TRANSFORMS)
+        if part.precision == "int8":  # its graph is another, and so is the rate that it could reach
+            work, floor_ms = Work(0, round(1e3 * part.kmacs_per_pixel * height * width * batch)), None
+        else:
+            work = part_work(bundle.read(part.file), {key: value.shape for key, value in inputs.items()}, item_bytes)
+            floor_ms = None if peaks is None else work.floor_ms(peaks, name in TRANSFORMS)
         p50, p90 = (float(p) for p in np.percentile(times, (50, 90)))
         times_floor = None if floor_ms is None else p50 / floor_ms
         rows.append(

@@ -18,6 +18,7 @@ from pathlib import Path
 from ..runtime import _ans
 from ..runtime.bundle import DEFAULT_BUNDLE, Bundle
 from ..runtime.codec import Codec
+from ..runtime.engine import refuse_int8
 from ..runtime.errors import BasicError
 from ..runtime.files import replacing
 from . import gpu_checks as checks
@@ -54,6 +55,9 @@ def pack(
         BasicError: the bundle or an image cannot be read.
     """
     bundle = Bundle.open(bundle_path)
+    for level in bundle.levels.values():
+        for part in level.parts:
+            refuse_int8(bundle, level.level, part, "a GPU")
     photos = {photo.name: photo.pixels for photo in load_photos(images, limit)}
     with tempfile.TemporaryDirectory() as temporary:
         root = Path(temporary) / ROOT

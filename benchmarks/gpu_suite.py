@@ -201,7 +201,13 @@ def parser() -> argparse.ArgumentParser:
     add("--output", type=Path, required=True, metavar="DIR", help=f"for {RESULT}; what it holds already is kept")
     add("--minutes", type=float, default=30.0, help="no step begins that would end later (default 30)")
     add("--engine", default="trt", help="default: trt; ort runs on the CPU")
-    add("--beside", type=_names, default=("torch", "torch-compiled"), metavar="NAMES", help="engines to compare with")
+    add(
+        "--beside",
+        type=_names,
+        default=("torch", "torch-compiled", "ort-cuda"),
+        metavar="NAMES",
+        help="engines to compare with",
+    )
     add("--references", type=Path, metavar="DIR", help="made elsewhere by gpu_pack; default: made here with ort")
     add("--levels", type=_numbers, default=None, metavar="0,7", help="default: all of the bundle")
     add("--sizes", type=_names, default=SIZES, metavar="WxH,..", help=f"default: {','.join(SIZES)}")

@@ -261,7 +261,7 @@ class TrtSession:
         if self._opened is None:
             raise EngineError(f"{self._what}: its engine is closed; open another")
         kinds = getattr(self._engine.module, "ExecutionContextAllocationStrategy", None)
-        if hasattr(kinds, "ON_PROFILE_CHANGE"):
+        if kinds is not None and hasattr(kinds, "ON_PROFILE_CHANGE"):
             return self._opened.create_execution_context(kinds.ON_PROFILE_CHANGE)
         return self._opened.create_execution_context()
 

@@ -15,14 +15,14 @@ from basic.runtime.errors import EngineError
 
 
 @pytest.mark.parametrize("compiled", [False, True])
-def test_integer_parts_are_exact(bundle_path: Path, compiled: bool) -> None:
-    bundle = Bundle.open(bundle_path)
+def test_integer_parts_are_exact(float_bundle_path: Path, compiled: bool) -> None:
+    bundle = Bundle.open(float_bundle_path)
     engine = TorchEngine(compiled, num_threads=1, backend="eager")  # traced, not translated to C++
     assert differing_parts(engine, bundle, 0) == []
 
 
-def test_files_cross(bundle_path: Path, data_folder: Path) -> None:
-    bundle = Bundle.open(bundle_path)
+def test_files_cross(float_bundle_path: Path, data_folder: Path) -> None:
+    bundle = Bundle.open(float_bundle_path)
     photo = Image.open(data_folder / "kodim07.png").convert("RGB").crop((0, 0, 192, 128))
     level = max(bundle.levels)
     with open_codec(bundle, "torch", 1) as torch, Codec.open(bundle, num_threads=1) as ort:

@@ -22,8 +22,8 @@ PEAKS = Peaks(copy_gb_per_s=1000, transform_tmac_per_s=400, float32_tmac_per_s=2
 
 
 @pytest.fixture(scope="module")
-def bundle(bundle_path: Path) -> Bundle:
-    return Bundle.open(bundle_path)
+def bundle(float_bundle_path: Path) -> Bundle:
+    return Bundle.open(float_bundle_path)
 
 
 @pytest.fixture
@@ -117,10 +117,10 @@ def test_the_fit_finds_what_latency_is_made_of() -> None:
 
 
 def test_the_command_measures_sizes_and_torch(
-    bundle_path: Path, data_folder: Path, capsys: pytest.CaptureFixture[str]
+    float_bundle_path: Path, data_folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = "--engine ort,torch --levels 0 --sizes 128x64 --batches 2 --skip timing memory quality --repeats 1 --json"
-    status = cli.main([str(bundle_path), "--images", str(data_folder / "kodim03.png"), *command.split()])
+    status = cli.main([str(float_bundle_path), "--images", str(data_folder / "kodim03.png"), *command.split()])
     report = json.loads(capsys.readouterr().out)
     assert status == 0
     assert {row["engine"] for row in report["throughputs"]} == {"ort", "torch"}

@@ -34,15 +34,17 @@ def images(data_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run(images: Path, output: Path, *options: str) -> tuple[int, dict[str, Any]]:
-    status = gpu_suite.main(["--images", str(images), "--output", str(output), *FAST.split(), *options])
+def run(bundle: Path, images: Path, output: Path, *options: str) -> tuple[int, dict[str, Any]]:
+    status = gpu_suite.main([str(bundle), "--images", str(images), "--output", str(output), *FAST.split(), *options])
     return status, json.loads((output / gpu_suite.RESULT).read_text())
 
 
 @pytest.fixture(scope="module")
-def on_the_cpu(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[int, Path, dict[str, Any]]:
+def on_the_cpu(
+    float_bundle_path: Path, images: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[int, Path, dict[str, Any]]:
     output = tmp_path_factory.mktemp("suite")
-    status, data = run(images, output, "--engine", "ort")
+    status, data = run(float_bundle_path, images, output, "--engine", "ort")
     return status, output, data
 
 
@@ -57,11 +59,14 @@ def test_it_runs_through_on_the_cpu(on_the_cpu: tuple[int, Path, dict[str, Any]]
 
 
 def test_a_second_run_does_nothing_again(
-    on_the_cpu: tuple[int, Path, dict[str, Any]], images: Path, capsys: pytest.CaptureFixture[str]
+    on_the_cpu: tuple[int, Path, dict[str, Any]],
+    images: Path,
+    float_bundle_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     _, output, before = on_the_cpu
     capsys.readouterr()
-    _, after = run(images, output, "--engine", "ort")
+    _, after = run(float_bundle_path, images, output, "--engine", "ort")
     assert after["steps"] == before["steps"]
     assert f"{len(after['steps'])} steps, {len(after['steps'])} done before" in capsys.readouterr().err
 
@@ -73,22 +78,26 @@ def test_plots_are_drawn_from_the_file(on_the_cpu: tuple[int, Path, dict[str, An
     assert gpu_plots.main([str(tmp_path / "none.json"), str(tmp_path)]) == 2
 
 
-def test_it_builds_and_checks_tensorrt_engines(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_it_builds_and_checks_tensorrt_engines(
+    float_bundle_path: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     driver = FakeDriver()
     module, device = FakeTensorRT(driver), Device(driver)
     files = EngineFiles(module, device, folder=tmp_path / "engines", progress=lambda text: None)
     monkeypatch.setattr(gpu_suite, "start", lambda name, threads=None: TrtEngine(module, device, files))
     monkeypatch.setattr(gpu_suite, "peaks_of", lambda engine, folder: gpu_suite.Peaks(1.0, 1.0, 1.0))
-    status, data = run(images, tmp_path, "--engine", "trt", "--beside", "")
+    status, data = run(float_bundle_path, images, tmp_path, "--engine", "trt", "--beside", "")
     assert status == 0 and data["complete"], data
-    assert set(data["steps"]["build:level 0"]["result"]["build_s"]) == set(Bundle.open().level(0).parts)
+    assert set(data["steps"]["build:level 0"]["result"]["build_s"]) == set(
+        Bundle.open(float_bundle_path).level(0).parts
+    )
     assert {row["clock"] for row in data["steps"]["parts:level 0, 64x64"]["result"]} == {"device"}
     assert data["memory"]["all_mib"] == 80 * 1024
     assert data["steps"]["quality:level 0"]["result"]["worst_loss_db"] < gpu_checks.MAX_LOSS_DB
 
 
-def test_latents_that_differ_are_found(images: Path, tmp_path: Path, bundle_path: Path) -> None:
-    with Codec.open(bundle_path, num_threads=1) as codec:
+def test_latents_that_differ_are_found(images: Path, tmp_path: Path, float_bundle_path: Path) -> None:
+    with Codec.open(float_bundle_path, num_threads=1) as codec:
         photos = {"small.png": np.asarray(Image.open(images / "small.png"))}
         made = gpu_checks.make_references(codec, photos, [0], [32], tmp_path)
         assert gpu_checks.read_references(tmp_path, codec.bundle) == made
@@ -177,10 +186,12 @@ BANNED = ("rich", "onnx", "onnxruntime", "torch", "matplotlib", "scipy", "safete
 
 
 def test_the_archive_holds_all_that_a_bare_host_needs(
-    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    float_bundle_path: Path, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     archive = tmp_path / "gpu.tar.gz"
-    assert gpu_pack.main(["--images", str(images), "-o", str(archive), "--qualities", "32"]) == 0
+    assert (
+        gpu_pack.main([str(float_bundle_path), "--images", str(images), "-o", str(archive), "--qualities", "32"]) == 0
+    )
     assert json.loads(capsys.readouterr().out)["num_bytes"] < gpu_pack.MAX_BYTES
     with tarfile.open(archive) as tar:
         assert all(member.name.startswith(gpu_pack.ROOT) and not member.uname for member in tar)

@@ -31,8 +31,8 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> FakeTensorRT:
 
 
 @pytest.fixture
-def bundle(bundle_path: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copy(bundle_path, tmp_path / "some.bundle"))
+def bundle(float_bundle_path: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy(float_bundle_path, tmp_path / "some.bundle"))
 
 
 def test_one_file_and_one_sidecar_for_each_part(

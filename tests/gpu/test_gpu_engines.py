@@ -26,13 +26,13 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     opened.close()
 
 
-def test_integer_parts_are_exact(engine: Engine, bundle_path: Path) -> None:
-    bundle = Bundle.open(bundle_path)
+def test_integer_parts_are_exact(engine: Engine, float_bundle_path: Path) -> None:
+    bundle = Bundle.open(float_bundle_path)
     assert all(differing_parts(engine, bundle, level) == [] for level in bundle.levels)
 
 
-def test_files_cross_and_lose_nothing_visible(engine: Engine, bundle_path: Path, data_folder: Path) -> None:
-    bundle = Bundle.open(bundle_path)
+def test_files_cross_and_lose_nothing_visible(engine: Engine, float_bundle_path: Path, data_folder: Path) -> None:
+    bundle = Bundle.open(float_bundle_path)
     here, cpu = Codec(bundle, engine), Codec.open(bundle, "ort")
     photo = Image.open(data_folder / "kodim23.png").convert("RGB")
     for level in bundle.levels:
@@ -47,8 +47,8 @@ def test_files_cross_and_lose_nothing_visible(engine: Engine, bundle_path: Path,
             assert 10 * np.log10(errors[0] / errors[1]) < 0.02
 
 
-def test_a_batch_equals_single_images(engine: Engine, bundle_path: Path, data_folder: Path) -> None:
-    codec = Codec(Bundle.open(bundle_path), engine)
+def test_a_batch_equals_single_images(engine: Engine, float_bundle_path: Path, data_folder: Path) -> None:
+    codec = Codec(Bundle.open(float_bundle_path), engine)
     photos = [Image.open(data_folder / f"{name}.png").convert("RGB") for name in ("kodim07", "kodim23")] * 2
     files = codec.encode_batch(photos, level=0)
     for data, latents in zip(files, [codec.decode_latents(codec.encode(p, level=0)) for p in photos], strict=True):

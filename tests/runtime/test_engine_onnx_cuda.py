@@ -73,8 +73,8 @@ def fake_ort(providers: list[str], used: list[str]) -> Any:
 
 
 @pytest.fixture(scope="module")
-def bundle(bundle_path: Path) -> Bundle:
-    return Bundle.open(bundle_path)
+def bundle(float_bundle_path: Path) -> Bundle:
+    return Bundle.open(float_bundle_path)
 
 
 def test_a_session_that_fell_back_to_the_cpu_is_an_error(bundle: Bundle, monkeypatch: pytest.MonkeyPatch) -> None:

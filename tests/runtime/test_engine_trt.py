@@ -30,8 +30,8 @@ def trt(tmp_path: Path) -> Iterator[TrtEngine]:
 
 
 @pytest.fixture(scope="module")
-def bundle(bundle_path: Path) -> Bundle:
-    return Bundle.open(bundle_path)
+def bundle(float_bundle_path: Path) -> Bundle:
+    return Bundle.open(float_bundle_path)
 
 
 @pytest.fixture(scope="module")

@@ -12,8 +12,8 @@ from basic.runtime.onnx_file import fold_constants, infer_shapes, read, write
 
 
 @pytest.fixture(scope="module")
-def models(bundle_path: Path) -> dict[str, bytes]:
-    bundle = Bundle.open(bundle_path)
+def models(float_bundle_path: Path) -> dict[str, bytes]:
+    bundle = Bundle.open(float_bundle_path)
     return {name: bundle.read(part.file) for name, part in bundle.level(max(bundle.levels)).parts.items()}
 
 

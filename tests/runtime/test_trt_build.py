@@ -19,8 +19,8 @@ from basic.runtime.trt_graph import Form
 
 
 @pytest.fixture(scope="module")
-def bundle(bundle_path: Path) -> Bundle:
-    return Bundle.open(bundle_path)
+def bundle(float_bundle_path: Path) -> Bundle:
+    return Bundle.open(float_bundle_path)
 
 
 def files(folder: Path, version: str = "8.6.1", gpu: str = "Fake GPU 100", **options: object) -> EngineFiles:
@@ -64,7 +64,7 @@ def test_a_stale_file_is_built_again_and_says_why(bundle: Bundle, tmp_path: Path
 def test_another_gpu_has_files_of_its_own(bundle: Bundle, tmp_path: Path) -> None:
     one, other = files(tmp_path), files(tmp_path, gpu="NVIDIA H100 80GB HBM3")
     assert one.path(bundle, 0, "hyper") != other.path(bundle, 0, "hyper")
-    assert other.path(bundle, 7, "analysis").name == "level_7.analysis.fp16.nvidia-h100-80gb-hbm3.engine"
+    assert other.path(bundle, 0, "analysis").name == "level_0.analysis.fp16.nvidia-h100-80gb-hbm3.engine"
 
 
 def test_a_key_changes_with_everything_that_it_holds(bundle: Bundle, tmp_path: Path) -> None:

@@ -145,7 +145,8 @@ def fit_device(rows: Sequence[DevicePartRow]) -> list[FitRow]:
     """Latency from MACs alone and from MACs and bytes, for every engine, size and batch that has parts enough."""
     found = []
     for key in dict.fromkeys((row.engine, row.size, row.batch, row.clock) for row in rows):
-        parts = [_as_part(row) for row in rows if (row.engine, row.size, row.batch, row.clock) == key]
+        alike = [row for row in rows if (row.engine, row.size, row.batch, row.clock) == key]
+        parts = [_as_part(row) for row in alike if row.num_bytes]
         fits = [fit_parts(parts, with_bytes=with_bytes) for with_bytes in (False, True)]
         found += [replace(fit, clock=f"{key[3]}, {key[1]} x {key[2]}") for fit in fits if fit is not None]
     return found

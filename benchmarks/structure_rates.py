@@ -49,7 +49,9 @@ def measure_structures(
     with TemporaryDirectory() as folder:
         bundle = Path(folder) / "structures.bundle"
         step(f"exporting {len(entries)} structures")
-        export(checkpoint, entries, list(range(len(entries))), bundle, load_images(None)[:2], Console(quiet=True))
+        export(
+            checkpoint, entries, list(range(len(entries))), bundle, load_images(None)[:2], Console(quiet=True), "none"
+        )
         with Codec.open(bundle, num_threads=1) as codec:
             for level, (name, entry) in enumerate(zip(names, entries, strict=True)):
                 step(f"{name}: {len(photos)} images at {len(qualities)} qualities")

@@ -24,7 +24,7 @@ from ..training.complexity import part_macs
 from ..training.entropy import scale_table
 from ..training.model import Model
 from ..training.nodes import Architecture
-from ..training.structure.levels import MAX_LEVELS, LevelEntry, default_levels, load_table
+from ..training.structure.levels import MAX_LEVELS, LevelEntry, default_levels, learned_levels, load_table
 from .conformance import expected_digests, make_inputs
 from .graphs import build_parts
 from .int8 import CHOICES, int8_transforms
@@ -196,7 +196,8 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--version", action="version", version=f"%(prog)s (basic-nic) {__version__}")
     table = p.add_mutually_exclusive_group()
     table.add_argument("--levels", type=int, default=8, help="number of complexity levels (default 8)")
-    table.add_argument("--table", help="level table (JSON) instead of the default one")
+    table.add_argument("--table", help="level table (JSON) instead of the learned one that comes along")
+    p.add_argument("--uniform", action="store_true", help="levels of evenly scaled widths instead of learned ones")
     p.add_argument("--only", help="write a subset of the levels, as in 0,3,7")
     p.add_argument("--engine", choices=ENGINES, help="build engine files for this machine's GPU too, beside the bundle")
     p.add_argument(
@@ -225,6 +226,8 @@ def _check(args: argparse.Namespace) -> None:
     """Options that are wrong whatever the checkpoint and the table end the command with 2."""
     if args.engine and args.int8 not in (None, "none"):
         parser().error(f"--int8 {args.int8}: expected none with --engine {args.engine}, which takes float transforms")
+    if args.table and args.uniform:
+        parser().error("--uniform: not with --table, which has levels of its own")
     if args.table:
         return
     try:
@@ -245,7 +248,8 @@ def main(argv: list[str] | None = None) -> int:
         checkpoint = load_checkpoint(args.checkpoint)
         arch = checkpoint.model.arch
         int8 = args.int8 or ("none" if args.engine else "synthesis")
-        entries = load_table(args.table, arch) if args.table else default_levels(arch, args.levels)
+        made = default_levels if args.uniform else learned_levels
+        entries = load_table(args.table, arch) if args.table else made(arch, args.levels)
         summary = export(
             checkpoint, entries, _chosen(args.only, len(entries)), args.output, load_images(args.images), console, int8
         )

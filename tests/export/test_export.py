@@ -20,7 +20,7 @@ from basic.training.complexity import part_macs
 from basic.training.draw import Mix, draw
 from basic.training.model import Model
 from basic.training.nodes import Architecture
-from basic.training.structure.levels import LevelEntry, default_levels, load_table, save_table
+from basic.training.structure.levels import LevelEntry, default_levels, learned_levels, load_table, save_table
 
 
 def test_an_export_repeats_byte_for_byte(checkpoint: Path, untrained: Path, tmp_path: Path) -> None:
@@ -174,3 +174,13 @@ def test_levels_outside_the_table_are_refused(only: str, checkpoint: Path, tmp_p
         cli.main([str(checkpoint), "-o", str(tmp_path / "b"), f"--only={only}"])
     assert stopped.value.code == 2
     assert list(tmp_path.iterdir()) == []
+
+
+def test_levels_are_learned_unless_uniform_ones_are_asked_for(checkpoint: Path, tmp_path: Path) -> None:
+    arch = Architecture()
+    for more, expected in (([], learned_levels(arch, 8)), (["--uniform"], default_levels(arch, 8))):
+        assert cli.main([str(checkpoint), "-o", str(tmp_path / "b"), "--only", "1", *more]) == 0
+        level = Bundle.open(tmp_path / "b").level(1)
+        assert (level.widths, level.plan) == (expected[1].widths, expected[1].plan)
+    with pytest.raises(SystemExit, match="2"):
+        cli.main([str(checkpoint), "-o", str(tmp_path / "c"), "--uniform", "--table", "t.json"])

@@ -18,7 +18,14 @@ from basic.training.structure.budget import targets
 from basic.training.structure.check import difference
 from basic.training.structure.judge import Judge, crossed
 from basic.training.structure.latency import KINDS, Grid, LatencyTable, measure_table
-from basic.training.structure.levels import load_table, uniform_level
+from basic.training.structure.levels import (
+    LEARNED,
+    default_levels,
+    learned_levels,
+    load_learned,
+    load_table,
+    uniform_level,
+)
 from basic.training.structure.memo import Memo, StoppedError
 from basic.training.structure.plans import ALL, NodeRates, PlanSearch, chain_of, hand_made, plan_of
 from basic.training.structure.search import Search
@@ -276,10 +283,40 @@ def test_plans_levels_and_budget_make_a_table_that_loads(
     assert sorted(load_plans(plans, TINY)) == [1, 2]
     assert (tmp_path / "plans.png").read_bytes()[:4] == b"\x89PNG"
     assert run("levels", "-o", str(table), "--plans", str(plans), "--path", str(path), "--levels", "3")["levels"] == 3
-    choices, found_plans = load_path(path, TINY)
-    assert set(found_plans) == {1, 2} and choices[0] == TINY.full() | {PLAN: 2}
+    saved = load_path(path, TINY)
+    assert set(saved.plans) == {1, 2} and saved.choices[0] == TINY.full() | {PLAN: 2}
     run("budget", "-o", str(table), "--path", str(path), "--levels", "3", "--trade-off")
     entries = load_table(table, TINY)
     totals = [total_macs(TINY, entry.widths, entry.plan) for entry in entries]
     assert totals == sorted(totals) and entries[-1].widths == TINY.full() and entries[0].widths == TINY.lightest()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["path.json", "plans.json", "plans.png", "table.json"]
+
+
+@pytest.mark.parametrize("count", [1, 2, 5, 8, 12])
+def test_the_learned_table_spans_the_scale(count: int) -> None:
+    arch = Architecture()
+    levels = learned_levels(arch, count)
+    totals = [total_macs(arch, entry.widths, entry.plan) for entry in levels]
+    assert len(levels) == count and totals == sorted(totals) and levels[-1].widths == arch.full()
+    if count > 1:
+        assert levels[0].widths == arch.lightest() and totals[-1] / totals[0] > 15
+
+
+def test_learned_levels_keep_their_targets() -> None:
+    """Complexity control: within 2 % of eight targets on a logarithmic scale."""
+    arch = Architecture()
+    totals = [total_macs(arch, entry.widths, entry.plan) for entry in learned_levels(arch, 8)]
+    for i, total in enumerate(totals):
+        assert total == pytest.approx(totals[0] * (totals[-1] / totals[0]) ** (i / 7), rel=0.02)
+
+
+def test_an_architecture_without_a_learned_table_has_the_uniform_one() -> None:
+    assert learned_levels(TINY, 3) == default_levels(TINY, 3)
+
+
+def test_a_damaged_learned_table_is_refused(tmp_path: Path) -> None:
+    content = json.loads(LEARNED.read_text())
+    del content["notes"]["path"]
+    (tmp_path / "learned.json").write_text(json.dumps(content))
+    with pytest.raises(ValueError, match="basic-search budget"):
+        load_learned(Architecture(), tmp_path / "learned.json")

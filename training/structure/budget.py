@@ -71,7 +71,7 @@ def _next_gain_percent(search: Search, at: Visited, entropy: bool) -> float:
     walk = Walk(at, [at])
     parts = {node.name: node.part for node in search.space.arch.nodes}
     best = 0.0
-    for change in search.changes(walk, False):
+    for change in search.changes(walk, False, single=True):
         if (parts.get(change[0], "entropy") == "entropy") == entropy:
             more = search.space.cost(at.choice | {change[0]: change[1]}) / at.cost - 1
             best = max(best, -search.measure(walk, change) / at.loss / max(more, 1e-6))

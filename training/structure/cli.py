@@ -9,6 +9,7 @@ import hashlib
 import json
 import math
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,8 @@ from . import run
 from .judge import QUALITIES, Judge, crossed, spread_crops
 from .memo import Memo, StoppedError
 from .space import CONTROLS
+
+LOG_EVERY_S = 20.0
 
 
 class Bench:
@@ -56,8 +59,11 @@ class Bench:
     def notes(self) -> dict[str, Any]:
         """What a result says of its making."""
         steps = self.checkpoint.training.get("steps")
-        kept = {key: self.settings[key] for key in ("checkpoint_sha256", "num_crops", "qualities", "precision")}
-        return {"training_steps": steps} | kept
+        return {"training_steps": steps} | self.fingerprint()
+
+    def fingerprint(self) -> dict[str, Any]:
+        """What every measured loss depends on, beside the structure."""
+        return {key: value for key, value in self.settings.items() if key != "command"}
 
     def measurements(self, output: Path, stop: StopRequest, **more: Any) -> Memo:
         """The state beside an output; `more` is what else the measurements depend on."""
@@ -134,6 +140,20 @@ def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
             p.error(f"--{name}: expected a positive number, got {value}")
 
 
+def _shower(console: Console, update: Callable[[str], None]) -> Callable[[str], None]:
+    """Shows what is being done: live on a terminal, else a line now and then."""
+    if console.is_terminal:
+        return update
+    last = [time.monotonic()]
+
+    def show(text: str) -> None:
+        if time.monotonic() - last[0] > LOG_EVERY_S:
+            last[0] = time.monotonic()
+            console.print(text, markup=False)
+
+    return show
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point of `basic-search`: 0 done, 1 bad input, or stopped with its state saved, 2 wrong options."""
     p = parser()
@@ -149,7 +169,7 @@ def main(argv: list[str] | None = None) -> int:
             task = progress.add_task("reading", total=None)
             if not args.output.parent.is_dir():
                 raise ValueError(f"-o: {args.output.parent} is no folder")
-            bench = Bench(args, console, lambda text: progress.update(task, description=text))
+            bench = Bench(args, console, _shower(console, lambda text: progress.update(task, description=text)))
             summary = {"plans": run.plans, "levels": run.levels, "budget": run.budget}[args.command](bench, args, stop)
     except StoppedError:
         console.print("stopped; the same command goes on from the .state file", markup=False)

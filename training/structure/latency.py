@@ -26,7 +26,7 @@ from .tables import read_json, write_json
 
 FORMAT, FORMAT_VERSION = "basic-latency-table", 1
 HEIGHT, WIDTH = 512, 768
-ROUNDS, WARMUP = 9, 2
+ROUNDS = 11
 
 Axis = tuple[int, ...]
 
@@ -266,7 +266,7 @@ def _axes(arch: Architecture) -> dict[str, tuple[Axis, ...]]:
 
 
 def measure_table(arch: Architecture, num_threads: int, show: Callable[[str], None]) -> LatencyTable:
-    """Time every grid point on onnxruntime; half a minute on one core."""
+    """Time every grid point on onnxruntime; seconds on one core."""
     axes = _axes(arch)
     wanted: dict[tuple[str, tuple[int, ...], int], _Net] = {}
     for kind, points in axes.items():
@@ -295,7 +295,7 @@ def _net(arch: Architecture, kind: str, point: tuple[int, ...], variant: int) ->
 
 
 def time_networks(networks: Sequence[_Net], num_threads: int, show: Callable[[str], None]) -> list[float]:
-    """Milliseconds of each, median of ROUNDS; one after the other, so that the last sessions are freed."""
+    """Milliseconds of each, median of ROUNDS; they take turns, so that a busy moment spoils no network's median."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
@@ -303,18 +303,20 @@ def time_networks(networks: Sequence[_Net], num_threads: int, show: Callable[[st
     options.log_severity_level = 3
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     rng = np.random.default_rng(0)
-    found = []
+    sessions = []
     for number, net in enumerate(networks):
-        show(f"timing layers, {number} of {len(networks)}")
-        session = ort.InferenceSession(net.serialize(), options, providers=["CPUExecutionProvider"])
-        inputs = {name: rng.normal(size=shape).astype(np.float32) for name, shape in net.inputs.items()}
-        clocks = []
-        for _ in range(WARMUP + ROUNDS):
+        show(f"opening layers, {number} of {len(networks)}")
+        sessions.append(ort.InferenceSession(net.serialize(), options, providers=["CPUExecutionProvider"]))
+    clocks: list[list[float]] = [[] for _ in networks]
+    for turn in range(ROUNDS):
+        show(f"timing layers, round {turn + 1} of {ROUNDS}")
+        for net, session, found in zip(networks, sessions, clocks, strict=True):
+            inputs = {name: rng.standard_normal(shape, np.float32) for name, shape in net.inputs.items()}
+            session.run(None, inputs)  # brings the weights back into the caches
             start = time.perf_counter()
             session.run(None, inputs)
-            clocks.append(1e3 * (time.perf_counter() - start))
-        found.append(float(np.median(clocks[WARMUP:])))
-    return found
+            found.append(1e3 * (time.perf_counter() - start))
+    return [float(np.median(found)) for found in clocks]
 
 
 def _circumstances(num_threads: int) -> dict[str, Any]:

@@ -77,13 +77,14 @@ def levels(bench: "Bench", args: argparse.Namespace, stop: StopRequest) -> dict[
 
 def budget(bench: "Bench", args: argparse.Namespace, stop: StopRequest) -> dict[str, Any]:
     """`basic-search budget`: the best structure within every budget, from a path, until no exchange helps."""
-    choices, chosen = load_path(args.path, bench.arch)
-    if args.plans:
-        chosen = chosen | load_plans(args.plans, bench.arch)
+    path = load_path(args.path, bench.arch)
+    chosen = path.plans | (load_plans(args.plans, bench.arch) if args.plans else {})
     space = Space.of(bench.arch, chosen, cost_of(bench, args))
-    memo = bench.measurements(args.output, stop, plans=_listed(chosen), path=len(choices))
+    memo = bench.measurements(args.output, stop, plans=_listed(chosen), path=len(path.choices))
+    if chosen == path.plans and {key: path.notes.get(key) for key in bench.fingerprint()} == bench.fingerprint():
+        memo.values |= {_key(space, c): losses for c, losses in zip(path.choices, path.losses, strict=True)}
     search = Search(space, _evaluate(bench, space, memo))
-    visited = [search.visit(choice) for choice in choices]
+    visited = [search.visit(choice) for choice in path.choices]
     unit = 1000.0 if args.cost == "macs" else 1.0
     smallest = args.smallest * unit if args.smallest else space.cost(space.lightest())
     largest = args.largest * unit if args.largest else space.cost(space.full())
@@ -116,17 +117,20 @@ def cost_of(bench: "Bench", args: argparse.Namespace) -> Cost:
 
 
 def _evaluate(bench: "Bench", space: Space, memo: Memo) -> Any:
-    names = [node.name for node in space.arch.nodes] + [PLAN]
-
     def evaluate(choice: Choice) -> tuple[float, ...]:
         def measure() -> tuple[float, ...]:
             losses = bench.judge.losses(bench.judge.score(*space.parts(choice)))
             bench.show(f"{memo.num_measured} structures measured, now at {space.cost(choice):.5g}")
             return tuple(by_quality(bench.judge, losses).values())
 
-        return memo.get(",".join(str(choice[name]) for name in names), measure)
+        return memo.get(_key(space, choice), measure)
 
     return evaluate
+
+
+def _key(space: Space, choice: Choice) -> str:
+    """Widths and number of groups, in the order of the nodes."""
+    return ",".join(str(choice[name]) for name in [*(node.name for node in space.arch.nodes), PLAN])
 
 
 def _write(

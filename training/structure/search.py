@@ -121,13 +121,15 @@ class Search:
         walk.known[change] = (loss, walk.at.cost)
         return loss
 
-    def changes(self, walk: Walk, down: bool) -> Iterator[Change]:
-        """One, two, four, eight notches and all the way, for every free node."""
+    def changes(self, walk: Walk, down: bool, single: bool = False) -> Iterator[Change]:
+        """One, two, four, eight notches and all the way, for every free node; or `single` notches alone."""
         for name in self._names:
             choices = self.space.choices(name)
             place = list(choices).index(walk.at.choice[name])
             room = place if down else len(choices) - 1 - place
-            for notches in sorted({n for n in NOTCHES if n < room} | ({room} if room else set())):
+            for notches in sorted({n for n in NOTCHES if n < room} | ({room} if room else set()))[
+                : 1 if single else None
+            ]:
                 yield name, choices[place - notches if down else place + notches]
 
     def _cheapest(self, walk: Walk, down: bool, banned: str | None) -> Change | None:
@@ -150,7 +152,11 @@ class Search:
         return None
 
     def guess(self, walk: Walk, change: Change) -> float | None:
-        """What a change should cost, interpolated between measured ones of its node; None: unknown."""
+        """What a change should cost, interpolated between measured ones of its node; None: unknown.
+
+        A single notch is never interpolated: losses are convex in a width, so from farther points it would look dearer
+        than it is, and the notches that are nearly free would not be found.
+        """
         name, width = change
         here = walk.at.choice[name]
         points = {here: 0.0}
@@ -159,12 +165,18 @@ class Search:
                 points[at] = loss
         if width in points:
             return points[width]
+        if self._is_notch(name, here, width):
+            return None
         below = max((p for p in points if p < width), default=None)
         above = min((p for p in points if p > width), default=None)
         if below is None or above is None:
             return None
         share = (width - below) / (above - below)
         return points[below] * (1 - share) + points[above] * share
+
+    def _is_notch(self, name: str, here: int, width: int) -> bool:
+        choices = list(self.space.choices(name))
+        return abs(choices.index(here) - choices.index(width)) == 1
 
     def _saving(self, walk: Walk, change: Change) -> float:
         return self.space.cost(walk.at.choice | {change[0]: change[1]}) - walk.at.cost
@@ -193,7 +205,7 @@ class Search:
         """Spend what is left of the cost on whatever gains most for it."""
         while True:
             room = target * (1 + TOLERANCE) - walk.at.cost
-            fitting = [c for c in self.changes(walk, False) if self._saving(walk, c) <= room]
+            fitting = [c for c in self.changes(walk, False, True) if self._saving(walk, c) <= room]
             gains = [(self._known(walk, change), change) for change in fitting]
             gains = sorted((_price(loss, self._saving(walk, change)), change) for loss, change in gains)
             for _, change in gains[:3]:
@@ -206,8 +218,8 @@ class Search:
     def _exchange(self, walk: Walk, target: float) -> bool:
         """Narrow one node, widen another: the first pair that lowers the loss within the cost is taken."""
         room = target * (1 + TOLERANCE) - walk.at.cost
-        ups = [(self._known(walk, c), self._saving(walk, c), c) for c in self.changes(walk, False)]
-        downs = [(self._known(walk, c), self._saving(walk, c), c) for c in self.changes(walk, True)]
+        ups = [(self._known(walk, c), self._saving(walk, c), c) for c in self.changes(walk, False, True)]
+        downs = [(self._known(walk, c), self._saving(walk, c), c) for c in self.changes(walk, True, True)]
         pairs = sorted(
             (gain + loss, up, down)
             for gain, more, up in ups

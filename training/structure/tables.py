@@ -3,14 +3,14 @@
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from ...runtime.groups import Plan, make_plan
 from ..nodes import Architecture
 from .search import Visited
-from .space import PLAN, Space
+from .space import PLAN, Choice, Space
 
 PLANS_FORMAT, PATH_FORMAT, FORMAT_VERSION = "basic-group-plans", "basic-search-path", 1
 
@@ -70,8 +70,18 @@ def path_notes(space: Space, visited: Sequence[Visited]) -> dict[str, Any]:
     return {"names": names, "plans": plans, "path": rows}
 
 
-def load_path(path: str | Path, arch: Architecture) -> tuple[list[dict[str, int]], dict[int, Plan]]:
-    """The choices of a path, dearest first, and its plans. Raises ValueError naming what is wrong."""
+@dataclass(frozen=True)
+class SavedPath:
+    """The structures of a path with their losses at each quality, the plans of its group counts, and its notes."""
+
+    choices: list[Choice]
+    losses: list[tuple[float, ...]]
+    plans: dict[int, Plan]
+    notes: dict[str, Any]
+
+
+def load_path(path: str | Path, arch: Architecture) -> SavedPath:
+    """Raises ValueError naming what is wrong."""
     content = _load(path, PATH_FORMAT, arch)
     try:
         plans = {int(count): make_plan(groups) for count, groups in content["plans"].items()}
@@ -79,9 +89,10 @@ def load_path(path: str | Path, arch: Architecture) -> tuple[list[dict[str, int]
         for choice in choices:
             arch.check({name: width for name, width in choice.items() if name != PLAN})
             plans[choice[PLAN]]
+        losses = [tuple(map(float, row["losses"])) for row in content["path"]]
+        return SavedPath(choices, losses, plans, dict(content["notes"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"search path {path}: {error!r}; make it with basic-search levels --path") from error
-    return choices, plans
 
 
 def read_json(path: str | Path, kind: str, version: int) -> Any:

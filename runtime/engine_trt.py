@@ -52,8 +52,7 @@ class TrtEngine:
         self._lock = threading.RLock()
         self._checked: set[tuple[str, int]] = set()
         self._sessions: weakref.WeakSet[TrtSession] = weakref.WeakSet()
-        with device.active(), reporting(files.log, "TensorRT"):
-            self._runtime: Any = trt.Runtime(files.log)
+        self._runtime: Any = self._start_runtime()
 
     @property
     def detail(self) -> str:
@@ -62,6 +61,19 @@ class TrtEngine:
             f"TensorRT {self._trt.__version__} on {device.name} (compute capability {device.compute_capability}, "
             f"driver for CUDA {device.driver_version})"
         )
+
+    def _start_runtime(self) -> Any:
+        """A builder first: where TensorRT cannot use the driver, a builder says so and a runtime ends the process."""
+        trt, log = self._trt, self.files.log
+        try:
+            with self.device.active(), reporting(log, f"TensorRT {trt.__version__}"):
+                trt.Builder(log)
+                return trt.Runtime(log)
+        except EngineError as error:
+            raise EngineError(
+                f"engine trt: {error}; the driver knows CUDA {self.device.driver_version}: if that is older than what "
+                "this TensorRT is built for, update the driver or install a TensorRT for it"
+            ) from error
 
     def open(self, bundle: Bundle, level: int, part: str) -> "TrtSession":
         self._check(bundle, level, part)

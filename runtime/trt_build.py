@@ -322,16 +322,19 @@ def network_flags(trt: Any) -> int:
 
 
 def make_log(trt: Any) -> Any:
-    """A TensorRT logger that keeps the errors, for `reporting` to tell."""
+    """A TensorRT logger that keeps errors and warnings, for `reporting` to tell."""
 
     class Log(trt.ILogger):  # type: ignore[misc]  # the module is a value here
         def __init__(self) -> None:
             trt.ILogger.__init__(self)
             self.errors: list[str] = []
+            self.warnings: list[str] = []
 
         def log(self, severity: Any, message: str) -> None:
             if severity in (trt.ILogger.Severity.ERROR, trt.ILogger.Severity.INTERNAL_ERROR):
                 self.errors.append(message)
+            elif severity == trt.ILogger.Severity.WARNING:
+                self.warnings.append(message)
 
     return Log()
 
@@ -339,13 +342,14 @@ def make_log(trt: Any) -> Any:
 @contextmanager
 def reporting(log: Any, what: str) -> Iterator[None]:
     """EngineErrors of what runs inside carry what TensorRT logged; its other exceptions become EngineErrors."""
-    del log.errors[:]
+    del log.errors[:], log.warnings[:]
     try:
         yield
     except EngineError as error:
         raise EngineError("; ".join([str(error), *log.errors[-3:]])) from error
     except (RuntimeError, TypeError, ValueError) as error:
-        raise EngineError("; ".join([f"{what}: {error}", *log.errors[-3:]])) from error
+        logged = log.errors[-3:] or log.warnings[-1:]
+        raise EngineError("; ".join([f"{what}: {error}", *logged])) from error
 
 
 def _open_timings(config: Any, path: Path) -> Any:

@@ -229,7 +229,7 @@ class FakeTensorRT:
     def __init__(self, driver: FakeDriver, version: str = "8.6.1") -> None:
         self.driver, self.__version__ = driver, version
         self.configs: list[FakeConfig] = []
-        self.breaks = ""
+        self.breaks, self.is_too_new = "", False
         self.damage = lambda name, array: array
         self.IExecutionContext = SimpleNamespace(execute_async_v3=1, set_input_shape=1)
         self.ICudaEngine = SimpleNamespace(get_tensor_name=1)
@@ -240,6 +240,9 @@ class FakeTensorRT:
 
     def Builder(self, log: Any) -> Any:
         assert self.driver.calls.get("cuInit") or self.driver.contexts, "TensorRT without a driver crashes"
+        if self.is_too_new:
+            log.log(_Severity.WARNING, "CUDA initialization failure with error: 35")
+            raise TypeError("factory function returned nullptr")
         return SimpleNamespace(
             create_network=lambda flags: SimpleNamespace(flags=flags, model=None),
             create_builder_config=lambda: FakeConfig(),
@@ -262,6 +265,7 @@ class FakeTensorRT:
         return json.dumps({"model": network.model.hex(), "profiles": profiles, "version": self.__version__}).encode()
 
     def Runtime(self, log: Any) -> Any:
+        assert not self.is_too_new, "a runtime on a driver that is too old ends the process"
         return SimpleNamespace(deserialize_cuda_engine=lambda data: FakeCudaEngine(self, json.loads(data)))
 
 

@@ -163,6 +163,15 @@ def test_a_closed_engines_sessions_say_so(tmp_path: Path, bundle: Bundle) -> Non
         session.run({"z_hat": np.zeros((1, bundle.hyper_channels, 1, 1), np.float32)})
 
 
+def test_a_driver_that_is_too_old_is_an_error_and_not_the_end() -> None:
+    driver = FakeDriver()
+    module, device = FakeTensorRT(driver), Device(driver)
+    module.is_too_new = True
+    with pytest.raises(EngineError, match=r"failure with error: 35; the driver knows CUDA 12.4.*update the driver"):
+        TrtEngine(module, device, EngineFiles(module, device))
+    device.close()
+
+
 def test_an_embedding_programs_context_is_used_and_left_as_it_was() -> None:
     driver = FakeDriver(current=42)
     device = Device(driver)

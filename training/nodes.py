@@ -32,10 +32,10 @@ class Architecture:
     """Sizes of the flagship; a smaller one serves the tests. M and C stay the same at every level."""
 
     name: str = "basic-s"
-    latent_channels: int = 192
+    latent_channels: int = 256
     hyper_channels: int = 128
     trunk8: int = 128
-    trunk16: int = 192
+    trunk16: int = 256
     num_blocks8: int = 4
     num_blocks16: int = 3
     hyper_width: int = 128

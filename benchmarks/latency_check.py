@@ -61,7 +61,7 @@ def check(bundle: Bundle, table: LatencyTable, threads: int, step: Callable[[str
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 measured, 2 wrong input."""
+    """0 measured, 1 bad input, 2 wrong options."""
     p = argparse.ArgumentParser(prog="python -m basic.benchmarks.latency_check", description=(__doc__ or "")[:83])
     p.add_argument("bundle", type=Path)
     p.add_argument("--latency-table", type=Path, required=True, help="measured and written where it is missing")
@@ -75,7 +75,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         rows = check(bundle, LatencyTable.load(args.latency_table), args.threads, lambda text: None)
     except (BasicError, ValueError, OSError) as error:
         log.print(f"latency_check: {error}", style="red", markup=False, highlight=False)
-        return 2
+        return 1
     print(json.dumps(rows))
     return 0
 

@@ -1,6 +1,7 @@
 """Laws of the structure searches: what they find is never worse than where they start, and a stop loses nothing."""
 
 import json
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -320,3 +321,9 @@ def test_a_damaged_learned_table_is_refused(tmp_path: Path) -> None:
     (tmp_path / "learned.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match="basic-search budget"):
         load_learned(Architecture(), tmp_path / "learned.json")
+
+
+def test_an_architecture_of_other_sizes_has_the_uniform_table() -> None:
+    """Its widths would be valid there, but its last level would not be the full model."""
+    wider = replace(Architecture(), trunk16=256, latent_channels=256)
+    assert load_learned(wider) is None and learned_levels(wider, 3) == default_levels(wider, 3)

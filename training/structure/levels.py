@@ -7,7 +7,7 @@ found on the shipped weights by basic-search.
 
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +45,12 @@ class Learned:
 
 
 def load_learned(arch: Architecture, path: Path = LEARNED) -> Learned | None:
-    """The learned structures of an architecture; None where they were learned for another. Raises ValueError."""
+    """The learned structures of an architecture; None where they were learned for other sizes. Raises ValueError."""
     try:
         content = json.loads(path.read_text())
-        if content["architecture"] != arch.name:
-            return None
         notes = content["notes"]
+        if (content["architecture"], notes["sizes"]) != (arch.name, asdict(arch)):
+            return None
         plans = {int(count): make_plan(groups) for count, groups in notes["plans"].items()}
         steps = [
             (float(row[0]), LevelEntry(dict(zip(notes["names"], row[2:], strict=True)), plans[row[1]]))

@@ -317,13 +317,14 @@ def test_an_architecture_without_a_learned_table_has_the_uniform_one() -> None:
 
 def test_a_damaged_learned_table_is_refused(tmp_path: Path) -> None:
     content = json.loads(LEARNED.read_text())
+    arch = Architecture(**content["notes"]["sizes"])
     del content["notes"]["path"]
     (tmp_path / "learned.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match="basic-search budget"):
-        load_learned(Architecture(), tmp_path / "learned.json")
+        load_learned(arch, tmp_path / "learned.json")
 
 
 def test_an_architecture_of_other_sizes_has_the_uniform_table() -> None:
     """Its widths would be valid there, but its last level would not be the full model."""
-    wider = replace(Architecture(), trunk16=256, latent_channels=256)
+    wider = replace(Architecture(), trunk16=Architecture().trunk16 + 64)
     assert load_learned(wider) is None and learned_levels(wider, 3) == default_levels(wider, 3)

@@ -249,6 +249,14 @@ class _Pinned:
         }
 
 
+def is_pinned(array: Array) -> bool:
+    """Whether an array, or what it is a view of, came from `Device.pinned`."""
+    base: Any = array
+    while isinstance(base, np.ndarray):
+        base = base.base
+    return isinstance(base, _Pinned)
+
+
 class DeviceArray:
     """A C-contiguous array in memory of the device.
 

@@ -52,7 +52,8 @@ def analyse(
         shape = (len(batch), 3, outer.height, outer.width)
         with measure(profile, "pixels"):
             if x is None or x.shape != shape:
-                x = np.empty(shape, np.uint8) if transform.as_bytes else np.empty(shape, np.float32)
+                empty = getattr(transform.session, "empty", np.empty)  # a GPU's session has memory to upload from
+                x = empty(shape, np.uint8 if transform.as_bytes else np.float32)
             for i, (number, window) in enumerate(batch):
                 fill(x[i], pictures[number].planes, window.outer)
         with measure(profile, "analysis"):

@@ -116,6 +116,21 @@ def test_float_images_are_taken_too(trt: TrtEngine, bundle: Bundle) -> None:
     assert np.array_equal(as_floats["y"], session.run({"x": x, "gain": gain})["y"])
 
 
+def test_what_lies_in_pinned_memory_is_not_copied(trt: TrtEngine, bundle: Bundle) -> None:
+    driver: FakeDriver = trt.device.api
+    session, gain = trt.open(bundle, 0, "analysis"), bundle.gain(3)
+    x = session.empty((2, 3, 64, 64), np.uint8)
+    x[:] = np.random.default_rng(6).integers(0, 256, x.shape)
+    uploads: list[int] = []
+    inner = driver.cuMemcpyHtoDAsync
+    driver.cuMemcpyHtoDAsync = lambda to, source, *rest: (uploads.append(source), inner(to, source, *rest))[1]
+    found = session.run({"x": x, "gain": gain})
+    assert x.ctypes.data in uploads
+    uploads.clear()
+    again = session.run({"x": np.array(x), "gain": gain})
+    assert x.ctypes.data not in uploads and np.array_equal(found["y"], again["y"])
+
+
 def test_times_are_those_of_events(trt: TrtEngine, bundle: Bundle) -> None:
     session = trt.open(bundle, 0, "hyper")
     times = session.time_ms({"z_hat": np.zeros((1, bundle.hyper_channels, 1, 1), np.float32)}, repeats=5)

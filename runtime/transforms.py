@@ -6,6 +6,7 @@ the whole image. So windows change the result by rounding at most, and memory de
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,14 +47,13 @@ def analyse(
     sizes = [(padded(picture.height), padded(picture.width)) for picture in pictures]
     ys: list[Floats | None] = [None] * len(pictures)
     zs: list[Floats | None] = [None] * len(pictures)
-    x: Floats | Bytes | None = None  # kept from batch to batch: fresh memory costs more than filling it
+    x: NDArray[Any] | None = None  # kept from batch to batch: fresh memory costs more than filling it
     for batch in _batches(sizes, transform, margin):
         outer = batch[0][1].outer
         shape = (len(batch), 3, outer.height, outer.width)
         with measure(profile, "pixels"):
             if x is None or x.shape != shape:
-                empty = getattr(transform.session, "empty", np.empty)  # a GPU's session has memory to upload from
-                x = empty(shape, np.uint8 if transform.as_bytes else np.float32)
+                x = _empty_input(transform, shape)
             for i, (number, window) in enumerate(batch):
                 fill(x[i], pictures[number].planes, window.outer)
         with measure(profile, "analysis"):
@@ -63,6 +63,13 @@ def analyse(
                 ys[number] = _paste(ys[number], outputs["y"][i], window, sizes[number], LATENT)
                 zs[number] = _paste(zs[number], outputs["z"][i], window, sizes[number], UNIT)
     return [(y, z) for y, z in zip(ys, zs, strict=True) if y is not None and z is not None]
+
+
+def _empty_input(transform: Transform, shape: tuple[int, ...]) -> NDArray[Any]:
+    """Memory for x; a GPU's session has some from where it uploads without another copy."""
+    empty = getattr(transform.session, "empty", np.empty)
+    found: NDArray[Any] = empty(shape, np.uint8 if transform.as_bytes else np.float32)
+    return found
 
 
 def synthesise(

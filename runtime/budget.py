@@ -8,6 +8,7 @@ were seen, linear in pixels between the sizes and proportional to pixels beyond 
 """
 
 import json
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -44,11 +45,13 @@ class LatencyProfile:
         entropy, synthesis = self.curves[entropy_level]["entropy_decode"], self.curves[synthesis_level]["synthesis"]
         return _at(entropy, num_pixels) + _at(synthesis, num_pixels)
 
-    def encode_level(self, budget_ms: float, num_pixels: int, entropy_level: int | None = None) -> int:
+    def encode_level(
+        self, budget_ms: float, num_pixels: int, entropy_level: int | None = None, slowness: float = 1.0
+    ) -> int:
         """The heaviest level that encodes in the budget. Raises BudgetError where even the lightest takes longer."""
         _check(budget_ms)
         times = {
-            level: self.encode_ms(level, level if entropy_level is None else entropy_level, num_pixels)
+            level: slowness * self.encode_ms(level, level if entropy_level is None else entropy_level, num_pixels)
             for level in self.curves
         }
         fitting = [level for level, needed_ms in times.items() if needed_ms <= budget_ms]
@@ -60,10 +63,10 @@ class LatencyProfile:
             )
         return max(fitting)
 
-    def decode_level(self, budget_ms: float, num_pixels: int, entropy_level: int) -> int:
+    def decode_level(self, budget_ms: float, num_pixels: int, entropy_level: int, slowness: float = 1.0) -> int:
         """The heaviest synthesis that decodes in the budget. Raises BudgetError with the least that the file allows."""
         _check(budget_ms)
-        times = {level: self.decode_ms(entropy_level, level, num_pixels) for level in self.curves}
+        times = {level: slowness * self.decode_ms(entropy_level, level, num_pixels) for level in self.curves}
         fitting = [level for level, needed_ms in times.items() if needed_ms <= budget_ms]
         if not fitting:
             lightest = min(times, key=lambda level: times[level])
@@ -113,6 +116,29 @@ class LatencyProfile:
                 f"latency profile {path}: expected {FORMAT} version {FORMAT_VERSION} ({error!r}); "
                 "make it with basic-bench --save-profile"
             ) from error
+
+
+class Slowness:
+    """How this machine now compares with its profile: the slowest of the last calls over what was foretold.
+
+    A machine that slows down, by heat or by other work, is noticed with the next call, and once it is quick again after
+    REMEMBERED calls. Never below LEAST, for a profile holds slow times already. Safe to share between threads.
+    """
+
+    REMEMBERED = 12
+    LEAST = 0.9
+
+    def __init__(self) -> None:
+        self._ratios: deque[float] = deque(maxlen=self.REMEMBERED)
+
+    def add(self, measured_ms: float, foretold_ms: float) -> None:
+        """One call."""
+        self._ratios.append(measured_ms / max(foretold_ms, 1e-3))
+
+    @property
+    def factor(self) -> float:
+        """What foretold times are to be multiplied with; 1 before the first call."""
+        return max(self.LEAST, *tuple(self._ratios), self.LEAST) if self._ratios else 1.0
 
 
 def _sound(curve: Curve) -> bool:

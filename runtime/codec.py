@@ -6,8 +6,9 @@ synthesis alone, so a file coded at the full level decodes with the lightest syn
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -18,7 +19,7 @@ from PIL import Image
 
 from . import bitstream
 from .bitstream import DEFAULT_MAX_PIXELS, MAX_QUALITY, MAX_TILE_SIZE, Header, Stream
-from .budget import LatencyProfile
+from .budget import LatencyProfile, Slowness
 from .bundle import Bundle
 from .conformance import require_exact
 from .cuda import Device, driver
@@ -74,6 +75,7 @@ class Codec:
         self._opened: dict[tuple[int, str], Any] = {}
         self._lock = threading.RLock()
         self._latency: LatencyProfile | None = None
+        self._slowness = Slowness()
 
     @classmethod
     def open(
@@ -164,9 +166,20 @@ class Codec:
         if is_on_device(image):
             image = fetch(image, self._device(), stream)
         if budget_ms is not None:
-            latency = self._latency_for(level)
+            latency, start = self._latency_for(level), time.perf_counter()
             image = from_any(image, self.max_pixels)
-            level = latency.encode_level(budget_ms, _num_pixels(image.height, image.width), entropy_level)
+            num_pixels = _num_pixels(image.height, image.width)
+            level = latency.encode_level(budget_ms, num_pixels, entropy_level, self._slowness.factor)
+            foretold_ms = latency.encode_ms(level, level if entropy_level is None else entropy_level, num_pixels)
+            with self._watched(start, foretold_ms):
+                return self.encode(
+                    image,
+                    level=level,
+                    entropy_level=entropy_level,
+                    quality=quality,
+                    tile_size=tile_size,
+                    profile=profile,
+                )
         files = self.encode_batch(
             [image], level=level, entropy_level=entropy_level, quality=quality, tile_size=tile_size, profile=profile
         )
@@ -249,10 +262,12 @@ class Codec:
             ValueError: both level and budget_ms are given.
         """
         if budget_ms is not None:
-            latency = self._latency_for(level)
+            latency, start = self._latency_for(level), time.perf_counter()
             header = bitstream.read(data, self.max_pixels).header
-            num_pixels = _num_pixels(header.height, header.width)
-            level = latency.decode_level(budget_ms, num_pixels, self._entropy_level(header))
+            num_pixels, path_level = _num_pixels(header.height, header.width), self._entropy_level(header)
+            level = latency.decode_level(budget_ms, num_pixels, path_level, self._slowness.factor)
+            with self._watched(start, latency.decode_ms(path_level, level, num_pixels)):
+                return self.decode(data, level=level, profile=profile, out=out, stream=stream)
         if out is None:
             return self.decode_batch([data], level=level, profile=profile)[0]
         (picture,) = self._pictures([data], level, profile)
@@ -363,6 +378,14 @@ class Codec:
                 "open with latency_profile=FILE"
             )
         return self._latency
+
+    @contextmanager
+    def _watched(self, start: float, foretold_ms: float) -> Iterator[None]:
+        """Compare what runs inside, begun at `start`, with what was foretold; calls that open networks do not count."""
+        num_opened = len(self._opened)
+        yield
+        if len(self._opened) == num_opened:
+            self._slowness.add(1e3 * (time.perf_counter() - start), foretold_ms)
 
     def _device(self) -> Device:
         """The GPU for arrays that lie there: the engine's, or one opened for them alone."""

@@ -8,7 +8,7 @@ import pytest
 from fakes import FakeBundle, fake_codec
 
 from basic.runtime.bitstream import read
-from basic.runtime.budget import STEPS, LatencyProfile
+from basic.runtime.budget import STEPS, LatencyProfile, Slowness
 from basic.runtime.codec import Codec
 from basic.runtime.errors import BudgetError, BundleError
 
@@ -114,3 +114,32 @@ def test_a_profile_of_another_bundle_or_engine_is_refused() -> None:
         profile().check_for(bundle, "other")  # type: ignore[arg-type]
     with pytest.raises(BudgetError, match="this codec has"):
         profile().check_for(FakeBundle((b"x" * 8, *IDS[1:])), "fake")  # type: ignore[arg-type]
+
+
+def test_a_slower_machine_is_noticed_and_forgotten_again() -> None:
+    slowness = Slowness()
+    assert slowness.factor == 1.0
+    slowness.add(30.0, 10.0)
+    assert slowness.factor == 3.0
+    for _ in range(Slowness.REMEMBERED):
+        slowness.add(1.0, 10.0)
+    assert slowness.factor == Slowness.LEAST
+
+
+def test_calls_after_slow_ones_take_lighter_levels() -> None:
+    with codec_with_profile() as codec:
+        codec._slowness.add(20.0, 10.0)
+        assert codec.encode(IMAGE, budget_ms=45) == codec.encode(IMAGE, level=0)
+        data = codec.encode(IMAGE, level=0)
+        budgeted = codec.decode(data, budget_ms=40.0)
+        np.testing.assert_array_equal(np.asarray(budgeted), np.asarray(codec.decode(data, level=2)))
+        with pytest.raises(BudgetError, match=r"at least 30\.0"):
+            codec.encode(IMAGE, budget_ms=29)
+
+
+def test_calls_that_open_networks_are_not_counted() -> None:
+    with codec_with_profile() as codec:
+        codec.encode(IMAGE, budget_ms=1e6)
+        assert codec._slowness.factor == 1.0
+        codec.encode(IMAGE, budget_ms=1e6)
+        assert codec._slowness.factor == Slowness.LEAST

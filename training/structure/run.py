@@ -32,6 +32,7 @@ def plans(bench: "Bench", args: argparse.Namespace, stop: StopRequest) -> dict[s
     memo = bench.measurements(args.output, stop)
 
     def given(nodes: NodeSet) -> Floats:
+        bench.show(f"{memo.num_measured} sets of nodes priced")
         return np.array(memo.get(f"{nodes:08x}", lambda: tuple(rates.given(nodes).tolist())))
 
     search, starts = PlanSearch(given), dict(hand_made())

@@ -94,6 +94,8 @@ class Bundle:
             raise BundleError(
                 f"{path}: expected a bundle (a folder or one zip), found nothing; make one with basic-export"
             )
+        if not (path.is_file() or path.is_dir()):
+            raise BundleError(f"{path}: expected a bundle (a folder or one zip), this is a device or pipe")
         if path.is_file() and not zipfile.is_zipfile(path):
             raise BundleError(
                 f"{path}: expected a bundle (a folder or one zip), this file is none; make one with basic-export"

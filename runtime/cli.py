@@ -23,7 +23,7 @@ from .bitstream import DEFAULT_MAX_PIXELS, MAX_QUALITY
 from .bundle import DEFAULT_BUNDLE
 from .codec import DEFAULT_QUALITY, DEFAULT_TILE_SIZE, Codec
 from .describe import describe, doctor
-from .engine import DEFAULT_ENGINE, engine_names
+from .engine import DEFAULT_ENGINE, MAX_THREADS, engine_names
 from .errors import BasicError, ImageWarning
 from .files import BITSTREAM_SUFFIX, image_suffixes, pairs, replacing, save_image, writable_suffix
 from .rate import encode_at
@@ -57,10 +57,10 @@ def _parser() -> argparse.ArgumentParser:
     _encode_parser(commands.add_parser("encode", help="images to .bsc files"))
     _decode_parser(commands.add_parser("decode", help=".bsc files to images"))
     info = commands.add_parser("info", help="what a .bsc file or a bundle holds")
-    info.add_argument("path", type=Path, metavar="FILE|BUNDLE", nargs="?", help="default: the packaged bundle")
+    info.add_argument("path", type=_path, metavar="FILE|BUNDLE", nargs="?", help="default: the packaged bundle")
     info.set_defaults(run=_info)
     check = commands.add_parser("doctor", help="what works on this machine, and why something does not")
-    check.add_argument("bundle", type=Path, metavar="BUNDLE", nargs="?", help="default: the packaged bundle")
+    check.add_argument("bundle", type=_path, metavar="BUNDLE", nargs="?", help="default: the packaged bundle")
     check.set_defaults(run=_doctor)
     for command in (info, check):
         command.add_argument("--json", action="store_true", help="print JSON")
@@ -95,19 +95,44 @@ def _suffix(text: str) -> str:
 
 
 def _level(text: str) -> int:
-    if not text.isdecimal():
+    if not (text.isascii() and text.isdecimal()):
         raise argparse.ArgumentTypeError(f"expected a whole number from 0 up, got {text!r}")
     return int(text)
 
 
+def _positive(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and int(text)):
+        raise argparse.ArgumentTypeError(f"expected a whole number from 1 up, got {text!r}")
+    return int(text)
+
+
+def _threads(text: str) -> int:
+    number = _positive(text)
+    if number > MAX_THREADS:
+        raise argparse.ArgumentTypeError(f"expected 1 to {MAX_THREADS}, got {text}")
+    return number
+
+
+def _path(text: str) -> Path:
+    if not text:
+        raise argparse.ArgumentTypeError("expected a name, got nothing: an empty variable?")
+    return Path(text)
+
+
 def _common(parser: argparse.ArgumentParser, source: str, target: str) -> None:
     add = parser.add_argument
-    add("source", type=Path, metavar="IN", help=source)
-    add("target", type=Path, metavar="OUT", help=target)
-    add("--bundle", type=Path, metavar="BUNDLE", help="folder or zip (default: the packaged one)")
+    add("source", type=_path, metavar="IN", help=source)
+    add("target", type=_path, metavar="OUT", help=target)
+    add("--bundle", type=_path, metavar="BUNDLE", help="folder or zip (default: the packaged one)")
     add("--engine", default=DEFAULT_ENGINE, choices=engine_names(), help="default: %(default)s")
-    add("--threads", type=int, metavar="N", help="of the engine (default: its choice)")
-    add("--max-pixels", type=int, default=DEFAULT_MAX_PIXELS, metavar="N", help="refuse more (default: %(default)s)")
+    add("--threads", type=_threads, metavar="N", help="of the engine (default: its choice)")
+    add(
+        "--max-pixels",
+        type=_positive,
+        default=DEFAULT_MAX_PIXELS,
+        metavar="N",
+        help="refuse more (default: %(default)s)",
+    )
     add("--json", action="store_true", help="print JSON")
 
 
@@ -153,6 +178,9 @@ def _each(
     if args.source.is_dir():
         args.target.mkdir(parents=True, exist_ok=True)
     with Codec.open(args.bundle, args.engine, args.threads, args.max_pixels) as codec, _progress(log) as progress:
+        for level in (args.level, getattr(args, "entropy_level", None)):
+            if level is not None:
+                codec.bundle.level(level)  # or fail once, not for every file
         for source, target in progress.track(files, description=args.source.name):
             try:
                 with _image_warnings(log, source):

@@ -50,6 +50,8 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
     try:
         with safe_open(path, "pt") as opened:
             config = json.loads((opened.metadata() or {}).get("config", "{}"))
+            if not isinstance(config, dict):
+                raise ValueError(f"{path}: expected a {kind} file, its config is no JSON object")
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, json.JSONDecodeError) as error:
         raise ValueError(f"{path}: expected a {kind} file, but it is damaged or of another kind: {error}") from error
@@ -74,7 +76,13 @@ def save_checkpoint(path: str | Path, model: Model, training: dict[str, Any]) ->
 def load_checkpoint(path: str | Path = SHIPPED) -> Checkpoint:
     """Read a checkpoint as a float32 model in evaluation mode. Raises ValueError on anything else."""
     weights, config = load_tensors(path, "basic-checkpoint")
-    model = Model(Architecture(**config["architecture"]))
+    try:
+        model = Model(Architecture(**config["architecture"]))
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise ValueError(
+            f"{path}: expected a basic-checkpoint of an architecture that this release knows: {error!r}; "
+            "train it again, or install the release that made it"
+        ) from error
     load_weights(model, weights, path)
     return Checkpoint(model.eval(), config.get("training", {}))
 

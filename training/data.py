@@ -106,6 +106,7 @@ def _open_one(name: str, data: bytes) -> Iterator[tuple[str, Image.Image]]:
         image = Image.open(io.BytesIO(data))
         image.load()
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        print(f"left out {name}: {error}", file=sys.stderr)
+        reason = "no image that Pillow can read" if isinstance(error, UnidentifiedImageError) else error
+        print(f"left out {name}: {reason}", file=sys.stderr)
         return
     yield name, image

@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from .. import __version__
+from ..runtime.engine import MAX_THREADS
 from .checkpoint import FORMAT_VERSION, load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from .data import Photographs
 from .draw import Mix, draw, draw_level
@@ -292,7 +293,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--devices", type=int, default=1)
     p.add_argument("--precision", default="bf16-mixed", choices=["32-true", "bf16-mixed"])
     p.add_argument("--compile", default="auto", choices=["auto", "on", "off"], help="torch.compile (auto: on CUDA)")
-    p.add_argument("--threads", type=int, help="CPU threads")
+    p.add_argument("--threads", type=int, choices=range(1, MAX_THREADS + 1), metavar="N", help="CPU threads")
     p.add_argument("--log-every", type=int, default=50)
     p.add_argument("--save-every", type=int, default=500)
     p.add_argument("--valid-every", type=int, default=1000)

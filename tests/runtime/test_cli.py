@@ -96,7 +96,6 @@ def test_wrong_use_is_2(photo: Path, bundle: list[str], capsys: pytest.CaptureFi
     target = photo.with_name("out.bsc")
     assert run(capsys, "encode", photo, target, *bundle, "--quality", 64)[0] == 2
     assert run(capsys, "encode", photo, target, *bundle, "--tile-size", 100)[0] == 2
-    assert run(capsys, "encode", photo, target, *bundle, "--threads", 0)[0] == 2
     ends = ["encode", str(photo), str(target)]
     for arguments in (
         [],
@@ -104,6 +103,11 @@ def test_wrong_use_is_2(photo: Path, bundle: list[str], capsys: pytest.CaptureFi
         [*ends, "--quality", "1", "--target-bpp", "1"],
         [*ends, "--engine", "magic"],
         [*ends, "--level", "-1"],
+        [*ends, "--threads", "0"],
+        [*ends, "--threads", "100000"],
+        [*ends, "--max-pixels", "-5"],
+        ["encode", "", str(target)],
+        ["encode", str(photo), ""],
         ["decode", "a", "b", "--suffix", "xyz"],
     ):
         with pytest.raises(SystemExit) as caught:
@@ -176,6 +180,24 @@ def test_info_of_a_bundle(bundle_path: Path, capsys: pytest.CaptureFixture[str])
     assert status == 0 and "kMAC/px" in out
     row = json.loads(run(capsys, "info", bundle_path, "--json")[1])
     assert [level["level"] for level in row["levels"]] == sorted(Bundle.open(bundle_path).levels)
+
+
+@pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no /dev/zero")
+def test_a_device_is_no_bundle(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["info", "/dev/zero"], ["doctor", "/dev/zero"], ["encode", photo, "x", "--bundle", "/dev/zero"]):
+        status, out, err = run(capsys, *words)
+        assert status == 1 and "this is a device" in out + err
+
+
+def test_a_level_that_is_not_there_is_said_once(
+    photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = photo.parent / "in"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(photo.read_bytes())
+    status, _, err = run(capsys, "encode", folder, photo.parent / "out", "--level", "99", *bundle)
+    assert status == 1 and err.count("level 99") == 1
 
 
 def test_info_of_something_else(photo: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from basic.training import train as train_module
 from basic.training.checkpoint import load_checkpoint, save_checkpoint
@@ -120,6 +120,16 @@ def test_checkpoints_return_what_was_saved_in_float16(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["c.safetensors"]
 
 
+@pytest.mark.parametrize("config", ["[1]", "{}", '{"architecture": 3}', '{"architecture": {"foo": 1}}'])
+def test_a_config_that_makes_no_model_is_refused(config: str, tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    head = '{"format": "basic-checkpoint", "format_version": 1'
+    text = config if config.startswith("[") else f"{head}{', ' if len(config) > 2 else ''}{config[1:]}"
+    save_file({"a": torch.zeros(2)}, path, {"config": text})
+    with pytest.raises(ValueError, match=r"c\.safetensors: expected a basic-checkpoint"):
+        load_checkpoint(path)
+
+
 @pytest.mark.parametrize("damage", ["cut", "text", "missing", "state"])
 def test_a_file_that_is_no_checkpoint_is_refused(damage: str, tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
@@ -149,7 +159,11 @@ def test_orthogonalized_matrices_have_singular_values_near_one() -> None:
 
 
 def test_bad_arguments_exit_with_2() -> None:
-    for arguments in (["--crop-size", "100"], ["--output", f"/nonexistent/{os.getpid()}/{time.time_ns()}"]):
+    for arguments in (
+        ["--crop-size", "100"],
+        ["--threads", "100000"],
+        ["--output", f"/nonexistent/{os.getpid()}/{time.time_ns()}"],
+    ):
         with pytest.raises(SystemExit) as stopped:
             train_module.main(arguments)
         assert stopped.value.code == 2

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from ... import __version__
+from ...runtime.engine import MAX_THREADS
 from ..checkpoint import SHIPPED, Checkpoint, load_checkpoint
 from ..data import Photographs
 from ..model import NUM_QUALITIES
@@ -108,7 +109,7 @@ def _common(p: argparse.ArgumentParser) -> None:
     p.add_argument("--crop-size", type=int, default=256, help="multiple of 64 (default 256)")
     p.add_argument("--qualities", type=_qualities, default=QUALITIES, help="default 6,24,42,60")
     p.add_argument("--precision", default="bf16-mixed", choices=["32-true", "bf16-mixed"])
-    p.add_argument("--threads", type=int, help="CPU threads")
+    p.add_argument("--threads", type=int, choices=range(1, MAX_THREADS + 1), metavar="N", help="CPU threads")
 
 
 def _counts(text: str) -> tuple[int, ...]:

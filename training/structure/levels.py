@@ -139,6 +139,11 @@ def _compact(table: dict[str, Any]) -> str:
     return f'{json.dumps(head)[:-1]}, "levels": [\n{levels}\n],\n"notes": {{\n{notes}\n}}}}\n'
 
 
+def _shortly(error: Exception) -> str:
+    """Kind and message; the repr of an error about bytes would hold all of them."""
+    return f"{type(error).__name__}: {error}"
+
+
 def load_table(path: str | Path, arch: Architecture) -> list[LevelEntry]:
     """Read a level table and check it against the architecture. Raises ValueError naming what is wrong."""
     try:
@@ -154,7 +159,7 @@ def load_table(path: str | Path, arch: Architecture) -> list[LevelEntry]:
             )
         entries = [LevelEntry(dict(e["widths"]), make_plan(e["plan"])) for e in table["levels"]]
     except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"level table {path}: {error!r}; see docs/levels.md, or leave --table out") from error
+        raise ValueError(f"level table {path}: {_shortly(error)}; see docs/levels.md, or leave --table out") from error
     if not 1 <= len(entries) <= MAX_LEVELS:
         raise ValueError(f"level table {path}: expected 1 to {MAX_LEVELS} levels, found {len(entries)}")
     for entry in entries:

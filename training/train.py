@@ -293,7 +293,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--devices", type=int, default=1)
     p.add_argument("--precision", default="bf16-mixed", choices=["32-true", "bf16-mixed"])
     p.add_argument("--compile", default="auto", choices=["auto", "on", "off"], help="torch.compile (auto: on CUDA)")
-    p.add_argument("--threads", type=int, choices=range(1, MAX_THREADS + 1), metavar="N", help="CPU threads")
+    p.add_argument("--threads", type=int, help="CPU threads")
     p.add_argument("--log-every", type=int, default=50)
     p.add_argument("--save-every", type=int, default=500)
     p.add_argument("--valid-every", type=int, default=1000)
@@ -323,6 +323,8 @@ def main(argv: list[str] | None = None) -> int:
             parser().error(f"--{name.replace('_', '-')}: expected a positive number, got {value}")
     if args.metric == "ms-ssim" and args.crop_size is not None and args.crop_size < MS_SSIM_CROP:
         parser().error(f"--metric ms-ssim: expected --crop-size of at least {MS_SSIM_CROP}, got {args.crop_size}")
+    if (args.threads or 1) > MAX_THREADS:
+        parser().error(f"--threads: expected at most {MAX_THREADS}, got {args.threads}")
     if not (Path(args.output) / STATE).exists() and not (args.data and args.steps):
         parser().error(f"a new run needs --data and --steps; there is none to resume in {args.output}")
     if args.threads:

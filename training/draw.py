@@ -39,6 +39,12 @@ class Mix:
     random_plan: float = 0.5
 
     @classmethod
+    def with_full(cls, full: float) -> "Mix":
+        """Another share of the full model; the others divide what is left as they do by default."""
+        rest = (1.0 - full) / (1.0 - cls.full)
+        return cls(full, cls.lightest * rest, cls.line * rest)
+
+    @classmethod
     def warm(cls) -> "Mix":
         """The full model only: the bulk of the steps before slimming."""
         return cls(1.0, 0.0, 0.0)

@@ -46,6 +46,7 @@ class Settings:
     steps: int
     decay_steps: int
     warmup_steps: int = 200
+    full_share: float = Mix.full  # probability of the full model, per part of a step
     full_steps: int = 0  # so many steps of the full model alone come first
     batch_size: int = 8
     crop_size: int = 256
@@ -74,7 +75,7 @@ class Trainer:
         if self.levels and self.step >= s.full_steps:
             drawn = draw_level(self.model.arch, self.levels, s.seed, self.step, len(x))
         else:
-            mix = Mix.warm() if self.step < s.full_steps else Mix()
+            mix = Mix.warm() if self.step < s.full_steps else Mix.with_full(s.full_share)
             drawn = draw(self.model.arch, mix, s.seed, self.step, len(x))
         quality = drawn.quality.to(x.device)
         torch.manual_seed(((s.seed + (fabric.global_rank << 10)) << 32) + self.step)
@@ -277,6 +278,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--decay-steps", type=int, help="length of the final decay of the learning rate (default: a fifth)")
     p.add_argument("--warmup-steps", type=int, help="default 200")
     p.add_argument("--full-steps", type=int, help="so many steps of the full model before slimming starts (default 0)")
+    p.add_argument("--full-share", type=float, help=f"how often a part is drawn at full width (default {Mix.full})")
     p.add_argument("--batch-size", type=int, help="crops a step and device (default 8)")
     p.add_argument("--crop-size", type=int, help="multiple of 64 (default 256)")
     p.add_argument("--lr", type=float, help="learning rate of the matrices, Muon (default 4e-4; entropy part: x 4)")
@@ -321,6 +323,8 @@ def main(argv: list[str] | None = None) -> int:
         value = getattr(args, name)
         if value is not None and not (value > 0 and math.isfinite(value)):
             parser().error(f"--{name.replace('_', '-')}: expected a positive number, got {value}")
+    if args.full_share is not None and not 0.0 <= args.full_share <= 1.0:
+        parser().error(f"--full-share: expected 0 to 1, got {args.full_share}")
     if args.metric == "ms-ssim" and args.crop_size is not None and args.crop_size < MS_SSIM_CROP:
         parser().error(f"--metric ms-ssim: expected --crop-size of at least {MS_SSIM_CROP}, got {args.crop_size}")
     if (args.threads or 1) > MAX_THREADS:

@@ -36,13 +36,27 @@ class Measured:
     fit: FitRow | None
 
 
+def _load(path: Path) -> dict[str, Any]:
+    report: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    found = report["format"], report["format_version"]
+    if found != (REPORT_FORMAT, REPORT_VERSION):
+        raise BenchError(f"{path.name}: expected {REPORT_FORMAT} version {REPORT_VERSION}, found {found}")
+    return report
+
+
+def read_qualities(path: Path) -> list[QualityRow]:
+    """The rates and qualities of the first engine of a report.json. Raises BenchError where there are none."""
+    try:
+        rows = [QualityRow(**row) for row in _load(path)["qualities"]]
+        return [row for row in rows if row.engine == rows[0].engine]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise BenchError(f"{path}: expected the report.json of basic-bench -o with qualities: {error!r}") from error
+
+
 def read_report(path: Path, quality: int) -> Measured:
     """The first engine of a report.json, rates at one quality. Raises BenchError where something is missing."""
     try:
-        report = json.loads(path.read_text(encoding="utf-8"))
-        found = report["format"], report["format_version"]
-        if found != (REPORT_FORMAT, REPORT_VERSION):
-            raise BenchError(f"{path.name}: expected {REPORT_FORMAT} version {REPORT_VERSION}, found {found}")
+        report = _load(path)
         levels = [LevelRow(**row) for row in report["levels"]]
         qualities = [QualityRow(**row) for row in report["qualities"]]
         bd_rates = [BdRow(**row) for row in report.get("bd_rates", [])]

@@ -40,9 +40,9 @@ class TradeOff:
 def trade_off(
     space: Space, evaluate: Evaluate, visited: Sequence[Visited], levels: Sequence[Visited], qualities: Sequence[float]
 ) -> list[TradeOff]:
-    """Each inner level's budget divided for the lowest and for the highest quality alone, from the same path."""
+    """Every other inner level's budget divided for the lowest and for the highest quality alone, from one path."""
     rows = []
-    for number in range(1, len(levels) - 1):
+    for number in range(1, len(levels) - 1, 2):
         for place in (0, len(qualities) - 1):
             search = Search(space, _only(evaluate, place))
             path = [search.visit(found.choice) for found in visited]

@@ -89,7 +89,7 @@ def parser() -> argparse.ArgumentParser:
     budget.add_argument("--path", type=Path, required=True, help="path written by basic-search levels")
     budget.add_argument("--smallest", type=float, help="budget of level 0: kMAC/pixel, or ms (default: the lightest)")
     budget.add_argument("--largest", type=float, help="budget of the last level (default: the full model)")
-    budget.add_argument("--trade-off", action="store_true", help="also divide budgets for the lowest and highest rate")
+    budget.add_argument("--trade-off", action="store_true", help="divide budgets for the lowest and highest rate too")
     for command, other in ((levels, "hand-made ones"), (budget, "those of the path")):
         command.add_argument("--plans", type=Path, help=f"group plans (JSON of basic-search plans; default: {other})")
         command.add_argument("--levels", type=int, default=8, help="number of levels (default 8)")

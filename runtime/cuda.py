@@ -2,7 +2,8 @@
 
 What a newcomer gets wrong: nothing here waits but `Event.wait` and `Stream.wait`. A copy is asked for, not done, when
 its call returns, so host memory that takes part must live until the stream was waited for; memory of the device is
-taken and given back in stream order, which is safe because there is one stream.
+taken and given back in stream order, which is safe because there is one stream. While one thread records, the others
+wait: what they asked for would be recorded too, and not done.
 
 `Device(api)` takes the module `cuda.bindings.driver`, or anything with the functions used here; tests give a fake.
 """
@@ -10,7 +11,7 @@ taken and given back in stream order, which is safe because there is one stream.
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -103,7 +104,7 @@ class Device:
         self._context = context
         self._handle = handle
         self._free: dict[tuple[str, int], list[int]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # again by the same thread: garbage may be collected, blocks among it, inside
         self._closed = False
         self.allocated_bytes = 0
         """Bytes of the device that are taken and kept for use again."""
@@ -300,45 +301,57 @@ class DeviceArray:
 
 
 class Stream:
-    """The order in which a device works."""
+    """The order in which a device works. Threads may share it, and may record in it."""
 
     def __init__(self, device: Device) -> None:
         self._device = device
+        self._lock = threading.RLock()
         self.handle = device.do("cuStreamCreate", 1)  # CU_STREAM_NON_BLOCKING
 
     def upload(self, address: int, array: Array) -> None:
         """Host -> device; `array` is C-contiguous, pinned for speed, and lives until the stream was waited for."""
-        self._device.do("cuMemcpyHtoDAsync", address, array.ctypes.data, array.nbytes, self.handle)
+        self._ask("cuMemcpyHtoDAsync", address, array.ctypes.data, array.nbytes, self.handle)
 
     def download(self, array: Array, address: int) -> None:
         """Device -> host, likewise."""
-        self._device.do("cuMemcpyDtoHAsync", array.ctypes.data, address, array.nbytes, self.handle)
+        self._ask("cuMemcpyDtoHAsync", array.ctypes.data, address, array.nbytes, self.handle)
 
     def copy(self, to: int, source: int, num_bytes: int) -> None:
         """Device -> device."""
-        self._device.do("cuMemcpyDtoDAsync", to, source, num_bytes, self.handle)
+        self._ask("cuMemcpyDtoDAsync", to, source, num_bytes, self.handle)
 
     def record(self, timing: bool = False) -> "Event":
         """An event that has happened once all that was asked for so far is done."""
-        return Event(self._device, timing).record(self)
+        event = Event(self._device, timing)
+        self._ask("cuEventRecord", event.handle, self.handle)
+        return event
 
     def wait(self) -> None:
         """Block until everything asked for is done."""
-        self._device.do("cuStreamSynchronize", self.handle)
+        self.record().wait()  # a whole stream must not be waited for while another thread records in it
 
     def wait_for(self, event: "Event") -> None:
         """Do what follows only after an event of another stream; the host does not wait."""
-        self._device.do("cuStreamWaitEvent", self.handle, event.handle, 0)
+        self._ask("cuStreamWaitEvent", self.handle, event.handle, 0)
 
     def capture(self, work: Any) -> "CudaGraph":
-        """What `work()` asks for, recorded instead of done."""
+        """What `work()` asks for, recorded instead of done; other threads can ask for nothing meanwhile."""
         api = self._device.api
-        self._device.do("cuStreamBeginCapture", self.handle, api.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED)
-        try:
-            work()
-        finally:
-            graph = self._device.do("cuStreamEndCapture", self.handle)
+        with self._lock:
+            self._device.do("cuStreamBeginCapture", self.handle, api.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED)
+            try:
+                work()
+            finally:
+                graph = self._device.do("cuStreamEndCapture", self.handle)
         return CudaGraph(self._device, graph)
+
+    def launch(self, graph: "CudaGraph") -> None:
+        """All that was recorded."""
+        self._ask("cuGraphLaunch", graph.handle, self.handle)
+
+    def _ask(self, name: str, *arguments: Any) -> None:
+        with self._lock:
+            self._device.do(name, *arguments)
 
     def close(self) -> None:
         self.wait()
@@ -351,10 +364,6 @@ class Event:
     def __init__(self, device: Device, timing: bool) -> None:
         self._device = device
         self.handle = device.do("cuEventCreate", 0 if timing else 2)  # 2: CU_EVENT_DISABLE_TIMING, cheaper
-
-    def record(self, stream: Stream) -> Self:
-        self._device.do("cuEventRecord", self.handle, stream.handle)
-        return self
 
     def wait(self) -> None:
         """Block until it has happened."""
@@ -374,12 +383,9 @@ class CudaGraph:
 
     def __init__(self, device: Device, graph: Any) -> None:
         self._device = device
-        self._graph = device.do("cuGraphInstantiate", graph, 0)
+        self.handle = device.do("cuGraphInstantiate", graph, 0)
         device.do("cuGraphDestroy", graph)
 
-    def launch(self, stream: Stream) -> None:
-        self._device.do("cuGraphLaunch", self._graph, stream.handle)
-
     def __del__(self) -> None:
-        if hasattr(self, "_graph") and not self._device._closed:
-            self._device.api.cuGraphExecDestroy(self._graph)
+        if hasattr(self, "handle") and not self._device._closed:
+            self._device.api.cuGraphExecDestroy(self.handle)

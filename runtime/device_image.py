@@ -108,6 +108,8 @@ def put(picture: Picture, out: Any, device: Device | None, stream: int | None = 
 
 def _join(device: Device, stream: int | None) -> None:
     """What follows on the device's stream comes after all that the caller's has been given."""
+    if stream == int(device.stream.handle):
+        return
     event = device.event()
     device.do("cuEventRecord", event.handle, stream or LEGACY_STREAM)
     device.stream.wait_for(event)

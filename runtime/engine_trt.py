@@ -307,7 +307,7 @@ class TrtSession:
         if context.graph is None:
             work()
         else:
-            context.graph.launch(stream)
+            stream.launch(context.graph)
 
     def _empty(self, name: str, dtype: np.dtype[Any], dims: Any, size: tuple[int, int, int]) -> Array | DeviceArray:
         wire = self._types[name]

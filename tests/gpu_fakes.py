@@ -1,14 +1,19 @@
 """A CUDA driver and a TensorRT that are not there: enough of both to run the GPU engine on a CPU.
 
 The driver's memory is memory of this process. Its stream is lazy: what is asked for happens when somebody waits, as
-late as a real one may, so memory that was given back too early is seen. The networks run in onnxruntime, in the graph
-that TensorRT would get; on a CPU it rounds weights to float16 but not what lies between nodes (test_half.py does).
+late as a real one may, so memory that was given back too early is seen; and in order, one thing at a time, whichever
+threads wait. As with a real one, each thread has its own current context, and what any thread asks of the stream while
+another records goes into the recording. The networks run in onnxruntime, in the graph that TensorRT would get; on a CPU
+it rounds weights to float16 but not what lies between nodes (test_half.py does).
 """
 
 import ctypes
 import json
+import threading
+from collections import deque
 from collections.abc import Callable, Mapping
 from enum import IntEnum
+from itertools import count
 from types import SimpleNamespace
 from typing import Any
 
@@ -32,10 +37,13 @@ class FakeDriver:
         self.name, self.status = name, status
         self.calls: dict[str, int] = {}
         self.live: dict[int, Any] = {}
-        self.contexts = [current] if current else []
-        self.queue: list[Callable[[], None]] = []
+        self.of_thread = threading.local()
+        self.of_thread.contexts = [current] if current else []
+        self.queue: deque[Callable[[], None]] = deque()
+        self.turn = threading.Lock()  # held while something of the queue happens
         self.recording: list[Callable[[], None]] | None = None
         self.handles: dict[int, Any] = {}
+        self.numbers = count(256)  # 1 and 2 name streams of their own
         self.ticks = 0.0
 
     def __getattribute__(self, name: str) -> Any:
@@ -48,18 +56,26 @@ class FakeDriver:
         (self.queue if self.recording is None else self.recording).append(work)
         return (OK,)
 
-    def drain(self) -> tuple[int]:
-        assert self.recording is None, "waiting inside a recording"
-        while self.queue:
-            self.queue.pop(0)()
+    def drain(self, is_enough: Callable[[], bool] = lambda: False) -> tuple[int]:
+        """Let happen what was asked for: all of it, or until it is enough."""
+        with self.turn:
+            while self.queue and not is_enough():
+                self.queue.popleft()()
         return (OK,)
+
+    @property
+    def contexts(self) -> list[int]:
+        """Of this thread, the current one last."""
+        found: list[int] = self.of_thread.__dict__.setdefault("contexts", [])
+        return found
 
     def _need_context(self) -> None:
         assert self.contexts, "no context is current"
 
     def _handle(self, thing: Any) -> int:
-        self.handles[len(self.handles) + 1] = thing
-        return len(self.handles)
+        number = next(self.numbers)
+        self.handles[number] = thing
+        return number
 
     def cuInit(self, flags: int) -> tuple[int]:
         return (self.status,)
@@ -138,6 +154,7 @@ class FakeDriver:
         return OK, self._handle("stream")
 
     def cuStreamSynchronize(self, stream: int) -> tuple[int]:
+        assert self.recording is None, "waiting for a stream that is being recorded"
         return self.drain()
 
     def cuStreamDestroy(self, stream: int) -> tuple[int]:
@@ -169,17 +186,21 @@ class FakeDriver:
 
     def cuEventCreate(self, flags: int) -> tuple[int, int]:
         self._need_context()
-        return OK, self._handle({"timing": flags == 0, "at": None})
+        return OK, self._handle({"timing": flags == 0, "at": None, "is_ahead": False})
 
     def cuEventRecord(self, event: int, stream: int) -> tuple[int]:
+        found = self.handles[event]
+
         def happen() -> None:
             self.ticks += 0.25
-            self.handles[event]["at"] = self.ticks
+            found.update(at=self.ticks, is_ahead=False)
 
+        found["is_ahead"] = True
         return self.enqueue(happen)
 
     def cuEventSynchronize(self, event: int) -> tuple[int]:
-        return self.drain()
+        found = self.handles[event]
+        return self.drain(lambda: not found["is_ahead"])
 
     def cuEventElapsedTime(self, start: int, end: int) -> tuple[int, float | None]:
         first, last = self.handles[start], self.handles[end]

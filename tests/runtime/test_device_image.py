@@ -91,10 +91,10 @@ def test_streams_wait_for_each_other(device: Device) -> None:
     driver.cuEventRecord = lambda e, s: (records.append(int(s)), inner_record(e, s))[1]
     ours = int(device.stream.handle)
     fetch(OnGpu(np.zeros((4, 4), np.uint8)), device, stream=77)
-    assert records == [77] and [s for s, _ in waits] == [ours]
+    assert [s for s in records if s != ours] == [77] and [s for s, _ in waits] == [ours]
     fetch(OnGpu(np.zeros((4, 4), np.uint8), stream=55), device)
     fetch(OnGpu(np.zeros((4, 4), np.uint8)), device)
-    assert records == [77, 55, 1]  # what the array says, else the default stream
+    assert [s for s in records if s != ours] == [77, 55, 1]  # what the array says, else the default stream
     waits.clear()
     put(Picture(np.zeros((1, 4, 4), np.uint8)), OnGpu(np.zeros((4, 4), np.uint8)), device, stream=77)
     assert [s for s, _ in waits] == [ours, 77]

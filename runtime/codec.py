@@ -5,9 +5,8 @@ the entropy level that the stream needs from then on (`entropy_level=` chooses t
 synthesis alone, so a file coded at the full level decodes with the lightest synthesis, and the reverse.
 """
 
-import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from types import TracebackType
@@ -18,21 +17,21 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from . import bitstream
-from .bitstream import DEFAULT_MAX_PIXELS, MAX_QUALITY, MAX_TILE_SIZE, Header, Stream
+from .bitstream import DEFAULT_MAX_PIXELS, MAX_QUALITY, MAX_TILE_SIZE, Stream
 from .budget import LatencyProfile, Slowness
 from .bundle import Bundle
 from .conformance import require_exact
-from .cuda import Device, driver
 from .device_image import fetch, is_on_device, put
-from .engine import DEFAULT_ENGINE, Engine, Session, open_engine, traits_of
-from .entropy import EntropyPath, Floats
-from .errors import BitstreamError, BudgetError, EngineError
+from .engine import DEFAULT_ENGINE, Engine, open_engine
+from .entropy import Floats
+from .errors import BitstreamError, BudgetError
 from .image import ImageLike, Picture, from_any, to_pillow
-from .overlap import Overlap, divided
+from .networks import Networks
+from .overlap import divided
 from .picture_file import empty_picture, write_file
 from .profile import Profile, measure
 from .tiles import UNIT, Box, batches, num_tiles, padded, tiles
-from .transforms import LATENT, Transform, analyse, synthesise
+from .transforms import LATENT, analyse, synthesise
 
 T = TypeVar("T")
 BytesLike = bytes | bytearray | memoryview
@@ -40,7 +39,6 @@ DEFAULT_QUALITY = 32
 DEFAULT_TILE_SIZE = 1024
 MIN_OVERLAP_PIXELS = 1 << 18
 """Less than this in all is not worth dividing a batch of tiles."""
-OWN_DEVICE = (-1, "device")
 TileBatch = list[tuple[int, int, Box]]
 """(number of the image, number of the tile, tile) of tiles of one shape."""
 
@@ -63,17 +61,11 @@ class Codec:
         window_size: int | None = None,
     ) -> None:
         """For a bundle and an engine that are open already; `Codec.open` opens both."""
-        self._traits = traits_of(engine)
-        window_size = self._traits.window_size if window_size is None else window_size
-        if window_size < UNIT or window_size % UNIT:
-            raise ValueError(f"window_size: expected a multiple of {UNIT}, got {window_size}")
+        self._networks = Networks(bundle, engine, window_size)
+        self._overlap = self._networks.overlap
         self.bundle = bundle
         self.max_pixels = max_pixels
-        self.window_size = window_size
-        self._engine: Engine | None = engine
-        self._overlap = Overlap(self._traits)
-        self._opened: dict[tuple[int, str], Any] = {}
-        self._lock = threading.RLock()
+        self.window_size = self._networks.window_size
         self._latency: LatencyProfile | None = None
         self._slowness = Slowness()
 
@@ -123,14 +115,7 @@ class Codec:
 
     def close(self) -> None:
         """Give back the networks and the engine; the codec cannot be used afterwards."""
-        with self._lock:
-            engine, self._engine = self._engine, None
-            device = self._opened.pop(OWN_DEVICE, None)
-            self._opened.clear()
-        self._overlap.close()
-        for held in (device, engine):
-            if held is not None:
-                held.close()
+        self._networks.close()
 
     @property
     def num_levels(self) -> int:
@@ -164,7 +149,7 @@ class Codec:
             ValueError: quality or tile_size is out of range, or both level and budget_ms are given.
         """
         if is_on_device(image):
-            image = fetch(image, self._device(), stream)
+            image = fetch(image, self._networks.device(), stream)
         if budget_ms is not None:
             latency, start = self._latency_for(level), time.perf_counter()
             image = from_any(image, self.max_pixels)
@@ -201,11 +186,11 @@ class Codec:
         if not UNIT <= tile_size <= MAX_TILE_SIZE or tile_size % UNIT:
             raise ValueError(f"tile_size: expected a multiple of {UNIT} in {UNIT}..{MAX_TILE_SIZE}, got {tile_size}")
         with nullcontext() if profile is None else profile.whole():
-            level = self._level(level)
-            path_level = level if entropy_level is None else self._level(entropy_level)
+            level = self._networks.level(level)
+            path_level = level if entropy_level is None else self._networks.level(entropy_level)
             with measure(profile, "image"):
                 pictures = [from_any(image, self.max_pixels) for image in images]
-            transform = self._transform("analysis", level, self.bundle.gain(quality))
+            transform = self._networks.transform("analysis", level, self.bundle.gain(quality))
             latents = analyse(transform, pictures, profile)
             payloads = self._code(pictures, latents, path_level, tile_size, profile)
             entropy_id = self.bundle.level(path_level).entropy_id
@@ -264,14 +249,14 @@ class Codec:
         if budget_ms is not None:
             latency, start = self._latency_for(level), time.perf_counter()
             header = bitstream.read(data, self.max_pixels).header
-            num_pixels, path_level = _num_pixels(header.height, header.width), self._entropy_level(header)
+            num_pixels, path_level = _num_pixels(header.height, header.width), self._networks.entropy_level(header)
             level = latency.decode_level(budget_ms, num_pixels, path_level, self._slowness.factor)
             with self._watched(start, latency.decode_ms(path_level, level, num_pixels)):
                 return self.decode(data, level=level, profile=profile, out=out, stream=stream)
         if out is None:
             return self.decode_batch([data], level=level, profile=profile)[0]
         (picture,) = self._pictures([data], level, profile)
-        put(picture, out, self._device() if is_on_device(out) else None, stream)
+        put(picture, out, self._networks.device() if is_on_device(out) else None, stream)
         return out
 
     def decode_batch(
@@ -286,23 +271,23 @@ class Codec:
     def _pictures(self, files: Sequence[BytesLike], level: int | None, profile: Profile | None) -> list[Picture]:
         with measure(profile, "file"):
             streams = [bitstream.read(data, self.max_pixels) for data in files]
-        found = [self._entropy_level(stream.header) for stream in streams]
+        found = [self._networks.entropy_level(stream.header) for stream in streams]
         together: dict[tuple[int, int, int], list[int]] = {}
         for number, (stream, path_level) in enumerate(zip(streams, found, strict=True)):
-            synthesis_level = path_level if level is None else self._level(level)
+            synthesis_level = path_level if level is None else self._networks.level(level)
             together.setdefault((path_level, synthesis_level, stream.header.quality), []).append(number)
         with measure(profile, "file"):
             pictures = [empty_picture(stream) for stream in streams]
         for (path_level, synthesis_level, quality), numbers in together.items():
             latents = self._latents([streams[number] for number in numbers], path_level, profile)
-            transform = self._transform("synthesis", synthesis_level, self.bundle.inverse_gain(quality))
+            transform = self._networks.transform("synthesis", synthesis_level, self.bundle.inverse_gain(quality))
             synthesise(transform, latents, [pictures[number].planes for number in numbers], profile)
         return pictures
 
     def decode_latents(self, data: BytesLike) -> NDArray[np.int32]:
         """Bitstream -> y_hat in eighths, int32 (M, ceil64(H) / 16, ceil64(W) / 16): what every engine must agree on."""
         stream = bitstream.read(data, self.max_pixels)
-        (latents,) = self._latents([stream], self._entropy_level(stream.header), None)
+        (latents,) = self._latents([stream], self._networks.entropy_level(stream.header), None)
         return np.multiply(latents, 8, dtype=np.float32).astype(np.int32)
 
     def _code(
@@ -316,7 +301,7 @@ class Codec:
         """The payloads of each picture's tiles; tiles of equal shape run through the entropy networks together."""
         sizes = [(picture.height, picture.width) for picture in pictures]
         found = [[b""] * num_tiles(*size, tile_size) for size in sizes]
-        path = self._path(level)
+        path = self._networks.path(level)
 
         def code(batch: TileBatch) -> None:
             parts = [_cut(*latents[number], tile) for number, _, tile in batch]
@@ -353,7 +338,7 @@ class Codec:
         self, payloads: Sequence[memoryview], places: Sequence[int], shape: Box, level: int, profile: Profile | None
     ) -> list[Floats]:
         """Tiles of one shape; an error names the tile, which takes decoding them one by one."""
-        path = self._path(level)
+        path = self._networks.path(level)
         try:
             return path.decode(payloads, shape.height, shape.width, profile)
         except BitstreamError as error:
@@ -365,7 +350,7 @@ class Codec:
 
     def _batches(self, sizes: Sequence[tuple[int, int]], tile_sizes: Sequence[int]) -> list[TileBatch]:
         """Tiles of equal shape together; in as many batches as are under way at once, where there are as many tiles."""
-        found = list(_tile_batches(sizes, tile_sizes, self._traits.entropy_batch_pixels))
+        found = list(_tile_batches(sizes, tile_sizes, self._networks.traits.entropy_batch_pixels))
         is_small = sum(height * width for height, width in sizes) < MIN_OVERLAP_PIXELS
         return found if is_small else divided(found, self._overlap.num_jobs)
 
@@ -382,68 +367,10 @@ class Codec:
     @contextmanager
     def _watched(self, start: float, foretold_ms: float) -> Iterator[None]:
         """Compare what runs inside, begun at `start`, with what was foretold; calls that open networks do not count."""
-        num_opened = len(self._opened)
+        num_opened = len(self._networks.opened)
         yield
-        if len(self._opened) == num_opened:
+        if len(self._networks.opened) == num_opened:
             self._slowness.add(1e3 * (time.perf_counter() - start), foretold_ms)
-
-    def _device(self) -> Device:
-        """The GPU for arrays that lie there: the engine's, or one opened for them alone."""
-        of_engine = getattr(self._engine, "device", None)
-        if isinstance(of_engine, Device):
-            return of_engine
-        found: Device = self._once(OWN_DEVICE, lambda: Device(driver()))
-        return found
-
-    def _level(self, level: int | None) -> int:
-        return max(self.bundle.levels) if level is None else self.bundle.level(level).level
-
-    def _entropy_level(self, header: Header) -> int:
-        """Where this bundle has the entropy path that the stream names."""
-        found = [level.level for level in self.bundle.levels.values() if level.entropy_id == header.entropy_id]
-        if not found:
-            here = ", ".join(level.entropy_id.hex() for level in self.bundle.levels.values())
-            raise BitstreamError(
-                f"the file needs entropy path {header.entropy_id.hex()} (level {header.level} of its bundle), this one "
-                f"has {here}; decode with the bundle that encoded the file, or one that kept its entropy path"
-            )
-        return header.level if header.level in found else found[0]
-
-    def _transform(self, part: str, level: int, gain: Floats) -> Transform:
-        margin = self.bundle.receptive_field[part]
-        traits = self._traits
-        return Transform(
-            self._session(level, part), gain, margin, self.window_size, traits.byte_images, traits.batch_pixels
-        )
-
-    def _path(self, level: int) -> EntropyPath:
-        def make() -> EntropyPath:
-            plan, tables = self.bundle.level(level).plan, self.bundle.tables(level)
-            names = ["hyper", *(f"context_g{group}" for group in range(len(plan)))]
-            hyper, *contexts = (self._overlap.session(self._session(level, name)) for name in names)
-            return EntropyPath(plan, tables, self.bundle.latent_channels, hyper, contexts)
-
-        path: EntropyPath = self._once((level, "entropy"), make)
-        return path
-
-    def _session(self, level: int, part: str) -> Session:
-        def make() -> Session:
-            if self._engine is None:
-                raise EngineError("this Codec is closed; open another")
-            return self._engine.open(self.bundle, level, part)
-
-        session: Session = self._once((level, part), make)
-        return session
-
-    def _once(self, key: tuple[int, str], make: Callable[[], Any]) -> Any:
-        """What `make` gave when it was first asked for."""
-        found = self._opened.get(key)
-        if found is None:
-            with self._lock:
-                found = self._opened.get(key)
-                if found is None:
-                    found = self._opened[key] = make()
-        return found
 
 
 def _tile_batches(sizes: Sequence[tuple[int, int]], tile_sizes: Sequence[int], max_pixels: int) -> Iterator[TileBatch]:

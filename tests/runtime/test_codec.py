@@ -50,7 +50,7 @@ def test_the_decoder_finds_the_symbols_of_the_encoder(level: int) -> None:
     data = codec.encode(image, level=level, quality=40)
     latents = codec.decode_latents(data)
     assert latents.dtype == np.int32 and latents.shape == (M, 192 // 16, 320 // 16)
-    y = codec._opened[level, "analysis"].run({"x": padded_input(image), "gain": codec.bundle.gain(40)})["y"][0]
+    y = codec._networks.opened[level, "analysis"].run({"x": padded_input(image), "gain": codec.bundle.gain(40)})["y"][0]
     assert np.abs(latents / 8 - y).max() <= 0.5
 
 
@@ -94,7 +94,7 @@ def test_levels_are_free_of_each_other() -> None:
                 assert codec.decode(data, level=synthesis_level).size == (100, 100)
     assert bitstream.read_header(codec.encode(image)).level == 2
     codec.decode(codec.encode(image, level=1), level=0)
-    assert {(0, "synthesis"), (1, "hyper")} <= set(codec._opened)
+    assert {(0, "synthesis"), (1, "hyper")} <= set(codec._networks.opened)
 
 
 def test_batches_equal_single_runs_and_share_networks() -> None:

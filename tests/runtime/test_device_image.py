@@ -9,7 +9,7 @@ import pytest
 from fakes import FakeBundle, FakeEngine
 from gpu_fakes import FakeDriver
 
-from basic.runtime import codec as codec_module
+from basic.runtime import networks
 from basic.runtime.codec import Codec
 from basic.runtime.cuda import Device
 from basic.runtime.device_image import fetch, is_on_device, put
@@ -127,7 +127,7 @@ def test_outputs_are_checked(device: Device) -> None:
 
 def test_the_codec_takes_and_gives_them(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = FakeDriver()
-    monkeypatch.setattr(codec_module, "driver", lambda: driver)
+    monkeypatch.setattr(networks, "driver", lambda: driver)
     codec = Codec(FakeBundle(), FakeEngine())  # type: ignore[arg-type]
     pixels = np.kron(RNG.integers(0, 256, (5, 6, 3), np.uint8), np.ones((16, 16, 1), np.uint8))
     data = codec.encode(OnGpu(pixels), quality=50)
@@ -138,6 +138,6 @@ def test_the_codec_takes_and_gives_them(monkeypatch: pytest.MonkeyPatch) -> None
         assert np.array_equal(out.array, expected)
     on_host = np.zeros_like(pixels)
     assert codec.decode(data, out=on_host) is on_host and np.array_equal(on_host, expected)
-    gone = weakref.ref(codec._opened[codec_module.OWN_DEVICE])
+    gone = weakref.ref(codec._networks.opened[networks.OWN_DEVICE])
     codec.close()
     assert gone() is None or not driver.live

@@ -99,7 +99,7 @@ def test_the_first_error_in_order_is_raised() -> None:
 def test_a_damaged_tile_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     codec, _ = overlapping("turns")
     data = codec.encode(image(512, 512), tile_size=128)
-    path = codec._path(max(codec.bundle.levels))
+    path = codec._networks.path(max(codec.bundle.levels))
     decode: Callable = path.decode
 
     def broken(payloads: list, *rest: object) -> list:

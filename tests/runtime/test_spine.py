@@ -57,7 +57,7 @@ def test_windows_agree_with_the_whole_image(bundle_path: Path, codec: Codec, pho
 def test_analysis_windows_agree_with_the_whole_image(codec: Codec, photo: Image.Image) -> None:
     level, picture = max(codec.bundle.levels), from_any(photo, codec.max_pixels)
     codec.encode(photo, level=level)
-    session, gain = codec._opened[level, "analysis"], codec.bundle.gain(63)
+    session, gain = codec._networks.opened[level, "analysis"], codec.bundle.gain(63)
     margin = codec.bundle.receptive_field["analysis"]
     whole, windowed = (analyse(Transform(session, gain, margin, size), [picture])[0] for size in (2048, 64))
     for one, other in zip(whole, windowed, strict=True):

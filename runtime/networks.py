@@ -1,0 +1,112 @@
+"""What a codec opens on its engine and keeps: networks, entropy paths, a GPU for arrays that lie there.
+
+What a newcomer gets wrong: nothing is opened before it is needed. Each thing is made once, under a lock, and is read
+without it from then on; `close` gives all of it back, after the jobs that use it.
+"""
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from .bitstream import Header
+from .bundle import Bundle
+from .cuda import Device, driver
+from .engine import Engine, Session, traits_of
+from .entropy import EntropyPath, Floats
+from .errors import BitstreamError, EngineError
+from .overlap import Overlap
+from .tiles import UNIT
+from .transforms import Transform
+
+OWN_DEVICE = (-1, "device")
+
+
+class Networks:
+    """A bundle's networks on an engine, by level and part. Safe to share between threads."""
+
+    def __init__(self, bundle: Bundle, engine: Engine, window_size: int | None = None) -> None:
+        """`window_size`: of the transforms, in pixels; None is the engine's choice. Raises ValueError."""
+        self.traits = traits_of(engine)
+        window_size = self.traits.window_size if window_size is None else window_size
+        if window_size < UNIT or window_size % UNIT:
+            raise ValueError(f"window_size: expected a multiple of {UNIT}, got {window_size}")
+        self.window_size = window_size
+        self.overlap = Overlap(self.traits)
+        self.opened: dict[tuple[int, str], Any] = {}
+        """By level and part; the entropy paths and a device of the codec's own too."""
+        self._bundle = bundle
+        self._engine: Engine | None = engine
+        self._lock = threading.RLock()
+
+    def close(self) -> None:
+        """Give back all that was opened, and the engine; nothing can be opened afterwards."""
+        with self._lock:
+            engine, self._engine = self._engine, None
+            device = self.opened.pop(OWN_DEVICE, None)
+            self.opened.clear()
+        self.overlap.close()
+        for held in (device, engine):
+            if held is not None:
+                held.close()
+
+    def device(self) -> Device:
+        """The GPU for arrays that lie there: the engine's, or one opened for them alone."""
+        of_engine = getattr(self._engine, "device", None)
+        if isinstance(of_engine, Device):
+            return of_engine
+        found: Device = self._once(OWN_DEVICE, lambda: Device(driver()))
+        return found
+
+    def level(self, level: int | None) -> int:
+        """A level that the bundle has; None is its heaviest. Raises BundleError."""
+        return max(self._bundle.levels) if level is None else self._bundle.level(level).level
+
+    def entropy_level(self, header: Header) -> int:
+        """Where this bundle has the entropy path that the stream names. Raises BitstreamError."""
+        levels = self._bundle.levels.values()
+        found = [level.level for level in levels if level.entropy_id == header.entropy_id]
+        if not found:
+            here = ", ".join(level.entropy_id.hex() for level in levels)
+            raise BitstreamError(
+                f"the file needs entropy path {header.entropy_id.hex()} (level {header.level} of its bundle), this one "
+                f"has {here}; decode with the bundle that encoded the file, or one that kept its entropy path"
+            )
+        return header.level if header.level in found else found[0]
+
+    def transform(self, part: str, level: int, gain: Floats) -> Transform:
+        """analysis or synthesis of a level, with the gain (M,) of a quality."""
+        margin, traits = self._bundle.receptive_field[part], self.traits
+        session = self._session(level, part)
+        return Transform(session, gain, margin, self.window_size, traits.byte_images, traits.batch_pixels)
+
+    def path(self, level: int) -> EntropyPath:
+        """The entropy path of a level, its networks as the jobs of `overlap` may use them."""
+
+        def make() -> EntropyPath:
+            bundle = self._bundle
+            plan, tables = bundle.level(level).plan, bundle.tables(level)
+            names = ["hyper", *(f"context_g{group}" for group in range(len(plan)))]
+            hyper, *contexts = (self.overlap.session(self._session(level, name)) for name in names)
+            return EntropyPath(plan, tables, bundle.latent_channels, hyper, contexts)
+
+        path: EntropyPath = self._once((level, "entropy"), make)
+        return path
+
+    def _session(self, level: int, part: str) -> Session:
+        def make() -> Session:
+            if self._engine is None:
+                raise EngineError("this Codec is closed; open another")
+            return self._engine.open(self._bundle, level, part)
+
+        session: Session = self._once((level, part), make)
+        return session
+
+    def _once(self, key: tuple[int, str], make: Callable[[], Any]) -> Any:
+        """What `make` gave when it was first asked for."""
+        found = self.opened.get(key)
+        if found is None:
+            with self._lock:
+                found = self.opened.get(key)
+                if found is None:
+                    found = self.opened[key] = make()
+        return found

@@ -165,13 +165,16 @@ class TrtSession:
         except EngineError as error:
             raise EngineError(f"TensorRT, {self._what}: {error}") from error
         host = {name: self._to_wire(name, value) for name, value in inputs.items()}
+        kept: list[Array] = []
         with self._engine.lock, self._device.active(), reporting(self._engine.files.log, f"TensorRT, {self._what}"):
             number, most = self._profile(*size[1:])
             outputs = {name: self._empty(name, dtype, dims, size) for name, dtype, dims in self._outputs}
-            kept = [
-                self._run_some(number, host, outputs, (first, min(first + most, size[0])), size)
-                for first in range(0, size[0], most)
-            ]
+            try:
+                for first in range(0, size[0], most):
+                    self._run_some(number, host, outputs, (first, min(first + most, size[0])), size, kept)
+            except BaseException:
+                self._device.stream.wait()  # copies of the pieces before it still use pinned memory
+                raise
             done = self._device.stream.record()
         with self._device.active():
             done.wait()
@@ -220,20 +223,21 @@ class TrtSession:
         outputs: dict[str, Array | DeviceArray],
         run: tuple[int, int],
         size: tuple[int, int, int],
-    ) -> list[Array]:
-        """Ask for the tiles run[0]..run[1] of a batch; gives what must live until it is done."""
+        kept: list[Array],
+    ) -> None:
+        """Ask for the tiles run[0]..run[1] of a batch; `kept` gets what must live until it is done."""
         count = run[1] - run[0]
         shapes = {name: port_shape(dims, count, *size[1:]) for name, dims in self._inputs.items()}
         context = self._at(number, shapes, (count, *size[1:]))
-        stream, staged = self._device.stream, []
+        stream = self._device.stream
         for name, value in host.items():
             part = slice(*run) if self._inputs[name][0] == "batch" else slice(None)
             target = context.arrays[name]
             if isinstance(value, DeviceArray):
                 stream.copy(target.address, value.address + part.indices(len(value))[0] * _row(value), target.num_bytes)
             else:
-                staged.append(self._staged(value[part]))
-                stream.upload(target.address, staged[-1])
+                kept.append(self._staged(value[part]))
+                stream.upload(target.address, kept[-1])
         self._launch(context)
         for name, output in outputs.items():
             source = context.arrays[name]
@@ -241,7 +245,6 @@ class TrtSession:
                 stream.copy(output.address + run[0] * _row(output), source.address, source.num_bytes)
             else:
                 stream.download(output[slice(*run)], source.address)
-        return staged
 
     def _staged(self, array: Array) -> Array:
         """The array itself where it lies in pinned memory, else a copy there."""

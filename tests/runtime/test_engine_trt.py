@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from gpu_fakes import INVALID, NO_DEVICE, FakeDriver, FakeTensorRT
+from gpu_fakes import INVALID, NO_DEVICE, FakeContext, FakeDriver, FakeTensorRT
 from PIL import Image
 
 from basic.runtime import cuda
@@ -87,6 +87,20 @@ def test_batches_beyond_the_profile_run_in_pieces(trt: TrtEngine, bundle: Bundle
     means = trt.open(bundle, level, "context_g0").run({"state": state})["means"]
     oracle = open_engine("oracle").open(bundle, level, "context_g0").run({"state": expected})["means"]
     assert np.array_equal(means, oracle)
+
+
+def test_memory_of_a_batch_that_fails_is_given_back_when_nothing_uses_it(
+    trt: TrtEngine, bundle: Bundle, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver: FakeDriver = trt.device.api
+    session = trt.open(bundle, 0, "hyper")
+    runs = iter((True, False))
+    inner = FakeContext.execute_async_v3
+    monkeypatch.setattr(FakeContext, "execute_async_v3", lambda self, stream: next(runs) and inner(self, stream))
+    size = (trt.files.classes[0].max_batch + 1, bundle.hyper_channels, 1, 1)
+    with pytest.raises(EngineError, match="does not run"):
+        session.run({"z_hat": np.zeros(size, np.float32)})
+    assert not driver.queue, "copies are still to come, and their memory is another's by now"
 
 
 def test_an_engine_that_is_not_exact_is_refused_by_name(trt: TrtEngine, bundle: Bundle) -> None:

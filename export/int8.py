@@ -36,6 +36,7 @@ LEVELS = 255
 CALIBRATION_QUALITIES = (0.0, 24.0, 48.0, 63.0)
 TRUNK_EXPONENT = 0.7  # of a trunk channel's range that equalisation takes out; 1 would leave its weights too uneven
 SMALLEST_RANGE = 1e-4
+HEADROOM = 1.1  # of the range seen; a picture of saturated colours and noise would stretch ranges and cost 0.5 dB
 NARROWEST = 96  # trunk channels at 1/8 below which conversions cost what the cheaper products save
 CHOICES = {"none": (), "synthesis": ("synthesis",), "transforms": ("analysis", "synthesis")}
 
@@ -51,7 +52,7 @@ class Range:
     def largest(self) -> Floats:
         return np.maximum(np.maximum(self.high, -self.low), SMALLEST_RANGE)
 
-    def scaled(self, factor: Floats, shift: Floats | float = 0.0) -> "Range":
+    def scaled(self, factor: Floats | float, shift: Floats | float = 0.0) -> "Range":
         return Range(self.low * factor + shift, self.high * factor + shift)
 
     def within(self, limit: float) -> "Range":
@@ -62,15 +63,6 @@ class Range:
 
 
 Ranges = Mapping[str, tuple[Range, Range]]  # layer -> its input and its output
-
-
-def extreme_image(side: int = 256) -> torch.Tensor:
-    """(1, 3, side, side): saturated colours, edges between them and noise, so that ranges hold beyond photographs."""
-    rng = np.random.default_rng(0)
-    cells = rng.integers(0, 2, (3, side // 32, side // 32)).repeat(32, 1).repeat(32, 2).astype(np.float32)
-    cells[:, : side // 4] = rng.random((3, side // 4, side), np.float32)
-    cells[:, side // 4 : side // 2] = np.linspace(0.0, 1.0, side, dtype=np.float32)
-    return torch.from_numpy(cells)[None]
 
 
 @torch.no_grad()
@@ -105,6 +97,7 @@ def measure_ranges(graph: Graph, feeds: Iterable[Mapping[str, Any]]) -> dict[str
         for name, value in (values | {name: feed[name] for name in named}).items():
             seen = Range(value.min(axis=(0, 2, 3)).astype(np.float64), value.max(axis=(0, 2, 3)).astype(np.float64))
             found[name] = found[name].union(seen) if name in found else seen
+    found = {name: seen.scaled(HEADROOM) for name, seen in found.items()}
     return {layer: (found[a], found[b]) for layer, (a, b) in layers.items()}
 
 
@@ -330,7 +323,7 @@ def int8_transforms(model: Model, widths: Widths, images: Iterable[torch.Tensor]
     names = [name for name in CHOICES[choice] if widths[f"g_{name[0]}.trunk8"] >= NARROWEST]
     if not names:
         return {}
-    feeds = dict(zip(CHOICES["transforms"], transform_feeds(model, widths, [*images, extreme_image()]), strict=True))
+    feeds = dict(zip(CHOICES["transforms"], transform_feeds(model, widths, images), strict=True))
     pairs = {"analysis": (analysis_graph, int8_analysis), "synthesis": (synthesis_graph, int8_synthesis)}
     made = {}
     for name in names:

@@ -16,6 +16,7 @@ from .results import FitRow, LevelRow, PartRow, ShareRow
 
 GMAC = 1e9
 MIB = 2.0**20
+INT8 = "int8"
 
 _Vector = NDArray[np.float64]
 NETWORK_TASKS = {"encode": ("analysis", "hyper", "context"), "decode": ("hyper", "context", "synthesis")}
@@ -72,6 +73,7 @@ def fit_parts(parts: Sequence[PartRow], *, with_bytes: bool, clock: str = "wall"
     level_errors = 100 * np.abs(_level_errors(parts, predicted, measured))
     call, macs = solution.coefficients[:2]
     call_error, macs_error = solution.errors[:2]
+    int8 = len(columns) > 3
     return FitRow(
         engine=parts[0].engine,
         clock=clock,
@@ -87,16 +89,20 @@ def fit_parts(parts: Sequence[PartRow], *, with_bytes: bool, clock: str = "wall"
         part_max_error_percent=float(part_errors.max()),
         level_mean_error_percent=float(level_errors.mean()),
         level_max_error_percent=float(level_errors.max()),
+        int8_ms_per_gmac=float(solution.coefficients[3]) if int8 else None,
+        int8_error_ms_per_gmac=float(solution.errors[3]) if int8 else None,
     )
 
 
 def fitted_ms(fit: FitRow, parts: Sequence[PartRow]) -> list[float]:
     """What the fit says of each part, in milliseconds."""
     bytes_ms = fit.bytes_ms_per_mib or 0.0
-    return [
-        fit.call_ms + fit.macs_ms_per_gmac * part.num_macs / GMAC + bytes_ms * (part.traffic_bytes or 0) / MIB
-        for part in parts
-    ]
+    return [fit.call_ms + _macs_ms(fit, part) + bytes_ms * (part.traffic_bytes or 0) / MIB for part in parts]
+
+
+def _macs_ms(fit: FitRow, part: PartRow) -> float:
+    is_int8 = part.precision == INT8 and fit.int8_ms_per_gmac is not None
+    return (fit.int8_ms_per_gmac or 0.0 if is_int8 else fit.macs_ms_per_gmac) * part.num_macs / GMAC
 
 
 def shares(fit: FitRow, parts: Sequence[PartRow], levels: Sequence[LevelRow]) -> list[ShareRow]:
@@ -104,7 +110,7 @@ def shares(fit: FitRow, parts: Sequence[PartRow], levels: Sequence[LevelRow]) ->
     rows = []
     for level in levels:
         used = [part for part in parts if part.level == level.level and runs_in(part.part, level.task)]
-        macs = sum(part.num_macs for part in used) / GMAC * fit.macs_ms_per_gmac
+        macs = sum(_macs_ms(fit, part) for part in used)
         traffic = sum(part.traffic_bytes or 0 for part in used) / MIB * (fit.bytes_ms_per_mib or 0.0)
         calls = len(used) * fit.call_ms
         rows.append(
@@ -129,10 +135,14 @@ def runs_in(part: str, task: str) -> bool:
 
 
 def _columns(parts: Sequence[PartRow], with_bytes: bool) -> list[_Vector]:
-    columns = [np.ones(len(parts)), np.array([part.num_macs for part in parts]) / GMAC]
-    if with_bytes:
-        columns.append(np.array([part.traffic_bytes or 0 for part in parts]) / MIB)
-    return columns
+    """Ones and MACs; with bytes those too, and int8 MACs apart from the others where there are any."""
+    macs = np.array([part.num_macs for part in parts]) / GMAC
+    if not with_bytes:
+        return [np.ones(len(parts)), macs]
+    is_int8 = np.array([part.precision == INT8 for part in parts])
+    columns = [np.ones(len(parts)), np.where(is_int8, 0.0, macs)]
+    columns.append(np.array([part.traffic_bytes or 0 for part in parts]) / MIB)
+    return [*columns, np.where(is_int8, macs, 0.0)] if is_int8.any() else columns
 
 
 def _level_errors(parts: Sequence[PartRow], predicted: _Vector, measured: _Vector) -> _Vector:

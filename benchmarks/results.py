@@ -63,6 +63,7 @@ class PartRow:
     latency_p99_ms: float
     cpu_p50_ms: float
     peak_memory_mib: float | None
+    precision: str = ""  # float, int8 or exact, as the bundle says
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,8 @@ class BdRow:
 
 @dataclass(frozen=True, slots=True)
 class FitRow:
-    """latency = call + macs * MACs + bytes * traffic over all parts of an engine, with one standard error each.
+    """latency = call + macs * MACs + bytes * traffic over all parts of an engine, with one standard error each; MACs of
+    int8 parts have a coefficient of their own.
 
     `clock` says which time was fitted: "wall", or "cpu", which other processes disturb less.
     Least squares on relative errors, no negative coefficient. The errors of the prediction are for single parts and
@@ -155,6 +157,8 @@ class FitRow:
     part_max_error_percent: float
     level_mean_error_percent: float
     level_max_error_percent: float
+    int8_ms_per_gmac: float | None = None  # of parts in int8, where there are any and bytes are fitted too
+    int8_error_ms_per_gmac: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

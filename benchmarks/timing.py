@@ -146,6 +146,7 @@ def part_rows(engine: str, bundle: Bundle, clocks: Mapping[int, LevelClocks], co
                     latency_p99_ms=latency.latency_p99_ms,
                     cpu_p50_ms=latency.cpu_p50_ms,
                     peak_memory_mib=costs.peak_memory_mib.get((level, name)),
+                    precision=part.precision,
                 )
             )
     return rows

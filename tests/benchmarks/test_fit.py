@@ -1,9 +1,11 @@
 """The fit finds what made the times, says how sure it is, and never a negative time."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from basic.benchmarks.fit import GMAC, MIB, fit_parts, least_squares, runs_in, shares
+from basic.benchmarks.fit import GMAC, MIB, fit_parts, fitted_ms, least_squares, runs_in, shares
 from basic.benchmarks.results import LevelRow, PartRow
 
 CALL, PER_GMAC, PER_MIB = 0.05, 12.0, 0.03
@@ -45,6 +47,20 @@ def test_exact_times_are_explained_exactly() -> None:
     assert fit.bytes_ms_per_mib == pytest.approx(PER_MIB)
     assert fit.part_max_error_percent < 1e-6
     assert fit.level_max_error_percent < 1e-6
+
+
+def test_int8_multiplications_have_a_price_of_their_own() -> None:
+    parts = [
+        replace(part, precision="int8", cpu_p50_ms=ms, latency_p50_ms=ms) if part.part == "synthesis" else part
+        for part in made_up_parts()
+        for ms in [part.latency_p50_ms - 0.75 * PER_GMAC * part.num_macs / GMAC]
+    ]
+    fit = fit_parts(parts, with_bytes=True)
+    assert fit is not None
+    assert fit.macs_ms_per_gmac == pytest.approx(PER_GMAC)
+    assert fit.int8_ms_per_gmac == pytest.approx(PER_GMAC / 4)
+    assert fit.part_max_error_percent < 1e-6
+    assert fitted_ms(fit, parts) == pytest.approx([part.latency_p50_ms for part in parts])
 
 
 def test_macs_alone_explain_less_than_macs_and_bytes() -> None:

@@ -18,7 +18,9 @@ def bundle_with_parts() -> FakeBundle:
     bundle = FakeBundle()
     for level in bundle.levels.values():
         names = ["analysis", "hyper", *(f"context_g{g}" for g in range(len(level.plan))), "synthesis"]
-        level.parts = {name: SimpleNamespace(kmacs_per_pixel=0.5, num_parameters=7) for name in names}
+        level.parts = {
+            name: SimpleNamespace(kmacs_per_pixel=0.5, num_parameters=7, precision="float") for name in names
+        }
     return bundle
 
 
@@ -63,7 +65,7 @@ def test_rows_join_times_with_costs() -> None:
     costs = Costs(64 * 128, {(1, "hyper"): 99}, {(1, "hyper"): 5.0, (1, "decode"): 6.0})
     parts = {row.part: row for row in part_rows("ort", bundle, clocks, costs)}  # type: ignore[arg-type]
     assert list(parts) == ["analysis", "hyper", "context_g0", "context_g1", "synthesis"]
-    assert parts["hyper"].num_macs == 500 * 64 * 128
+    assert parts["hyper"].num_macs == 500 * 64 * 128 and parts["hyper"].precision == "float"
     assert (parts["hyper"].traffic_bytes, parts["hyper"].peak_memory_mib) == (99, 5.0)
     assert parts["synthesis"].traffic_bytes is None
     encode, decode = level_rows("ort", bundle, clocks, costs)  # type: ignore[arg-type]

@@ -32,9 +32,9 @@ def run(graph: Graph, feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def pairs(model: Model, widths: Widths) -> list[tuple[str, Graph, Graph, dict[str, np.ndarray]]]:
-    """(name, float graph, int8 graph, what it reads for a photograph at quality 48)."""
+    """(name, float graph, int8 graph calibrated as export does, what it reads for a photograph at quality 48)."""
     images = verify.load_images(None)
-    made = int8.int8_transforms(model, widths, images[:1], "transforms")
+    made = int8.int8_transforms(model, widths, images, "transforms")
     feeds = dict(zip(("analysis", "synthesis"), int8.transform_feeds(model, widths, images[1:]), strict=True))
     cut = Cutter(model, widths)
     plain = {"analysis": graphs.analysis_graph(cut), "synthesis": graphs.synthesis_graph(cut)}

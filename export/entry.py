@@ -17,3 +17,7 @@ def main(argv: list[str] | None = None) -> int:
         print(f"basic-export: needs {error.name}; install the extra: pip install 'basic-nic[train]'", file=sys.stderr)
         return 1
     return run(argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -31,7 +31,7 @@ from .int8 import CHOICES, int8_transforms
 from .integer import ACCUMULATOR_LIMIT, Bound, check_exact_ops, quantise
 from .slim import gain_tables, z_pmfs
 from .to_onnx import OPSET, count_macs_per_pixel
-from .to_tensorrt import ENGINES, build_engines, open_engine
+from .to_tensorrt import ENGINES, build_engines, level_numbers, open_engine
 from .verify import Difference, exactness_cost, load_images, verify_level
 from .writer import BundleWriter, save_arrays
 
@@ -213,11 +213,8 @@ def parser() -> argparse.ArgumentParser:
 def _chosen(text: str | None, count: int) -> list[int]:
     if text is None:
         return list(range(count))
-    try:
-        chosen = sorted({int(word) for word in text.split(",")})
-    except ValueError as error:
-        raise ValueError(f"--only: expected level numbers as in 0,3,7, got {text!r}") from error
-    if not chosen or chosen[0] < 0 or chosen[-1] >= count:
+    chosen = level_numbers(text)
+    if chosen[0] < 0 or chosen[-1] >= count:
         raise ValueError(f"--only: expected numbers from 0 to {count - 1}, got {text!r}")
     return chosen
 

@@ -2,6 +2,8 @@
 
 import sys
 
+from ..runtime.extras import run_with_extra
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run export.cli.main, or name the cure where a package of the extra is not here (exit status 1)."""
@@ -11,12 +13,7 @@ def main(argv: list[str] | None = None) -> int:
 
     if is_for_bundle(arguments):
         return build(arguments)
-    try:
-        from .cli import main as run
-    except ModuleNotFoundError as error:
-        print(f"basic-export: needs {error.name}; install the extra: pip install 'basic-nic[train]'", file=sys.stderr)
-        return 1
-    return run(argv)
+    return run_with_extra("basic-export", "train", f"{__package__}.cli", arguments)
 
 
 if __name__ == "__main__":

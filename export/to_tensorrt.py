@@ -39,6 +39,14 @@ def _is_bundle(path: Path) -> bool:
         return file.read(2) == b"PK"
 
 
+def level_numbers(text: str) -> list[int]:
+    """The numbers of `--only`, ascending, each once. Raises ValueError on anything but numbers with commas."""
+    try:
+        return sorted({int(word) for word in text.split(",")})
+    except ValueError as error:
+        raise ValueError(f"--only: expected level numbers as in 0,3,7, got {text!r}") from error
+
+
 def build_engines(engine: TrtEngine, bundle: Bundle, levels: list[int]) -> dict[str, Any]:
     """Build what is missing or stale of these levels, check that the integer parts are exact; a summary.
 
@@ -105,11 +113,7 @@ def main(argv: list[str] | None = None) -> int:
 def _levels(bundle: Bundle, text: str | None) -> list[int]:
     if text is None:
         return sorted(bundle.levels)
-    try:
-        chosen = sorted({int(word) for word in text.split(",")})
-    except ValueError as error:
-        raise ValueError(f"--only: expected level numbers as in 0,3,7, got {text!r}") from error
-    return [bundle.level(level).level for level in chosen]
+    return [bundle.level(level).level for level in level_numbers(text)]
 
 
 if __name__ == "__main__":

@@ -111,12 +111,16 @@ def verify_level(
     return list(worst.values())
 
 
-def compare_int8(part: str, output: str, got: NDArray[Any], want: NDArray[Any], image: NDArray[Any]) -> Difference:
-    """What 8 bits cost: noise in a latent, PSNR of a picture. ValueError names the part where it is too much."""
+def _check_kind(part: str, output: str, got: NDArray[Any], want: NDArray[Any]) -> None:
     if got.shape != want.shape or got.dtype != want.dtype:
         raise ValueError(
             f"{part}: {output}: expected {want.dtype} {want.shape}, the graph gives {got.dtype} {got.shape}"
         )
+
+
+def compare_int8(part: str, output: str, got: NDArray[Any], want: NDArray[Any], image: NDArray[Any]) -> Difference:
+    """What 8 bits cost: noise in a latent, PSNR of a picture. ValueError names the part where it is too much."""
+    _check_kind(part, output, got, want)
     largest = float(np.abs(got - want).max())
     if output != "x_hat":
         rms = float(np.sqrt(np.mean(np.square(got - want))))
@@ -136,10 +140,7 @@ def compare_int8(part: str, output: str, got: NDArray[Any], want: NDArray[Any], 
 
 def compare(part: str, output: str, got: NDArray[Any], want: NDArray[Any]) -> Difference:
     """The difference of one output; ValueError names the part where it is more than it may be."""
-    if got.shape != want.shape or got.dtype != want.dtype:
-        raise ValueError(
-            f"{part}: {output}: expected {want.dtype} {want.shape}, the graph gives {got.dtype} {got.shape}"
-        )
+    _check_kind(part, output, got, want)
     if part == "hyper" or part.startswith("context"):
         if not np.array_equal(got, want):
             raise ValueError(

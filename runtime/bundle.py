@@ -43,7 +43,7 @@ class Part:
     num_parameters: int
     inputs: tuple[tuple[str, str, tuple[int | str, ...]], ...]
     outputs: tuple[tuple[str, str, tuple[int | str, ...]], ...]
-    precision: str = ""  # float, int8 or exact; unknown in bundles of before 0.2
+    precision: str = ""  # float, int8 or exact; empty where the manifest does not say
 
 
 @dataclass(frozen=True)

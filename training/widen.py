@@ -112,7 +112,7 @@ def fit(old: Model, new: Model, x: Tensor) -> None:
     new.g_s.embed.weight[t:, m:] = torch.eye(count)
     new.g_s.embed.bias[t:] = 0.0
     _fit_synthesis(new, x, t)
-    _fit_entropy(old, new, y_old, made / std, _pixel_norms(old, new, y_old, quality))
+    _fit_entropy(old, new, y_old, made / std, _pixel_norms(new, y_old))
 
 
 @torch.enable_grad()
@@ -164,7 +164,7 @@ def _rows(x: Tensor) -> Tensor:
     return x[0].flatten(1).T
 
 
-def _pixel_norms(old: Model, new: Model, y: Tensor, quality: Tensor) -> Tensor:
+def _pixel_norms(new: Model, y: Tensor) -> Tensor:
     """Root of the energy that one unit of each latent channel makes in the picture, (M,), around the mean latent."""
     m, widths = new.arch.latent_channels, new.arch.full()
     middle = torch.zeros(1, m, 8, 8)

@@ -16,6 +16,7 @@ from rich.table import Table
 from .. import __version__
 from ..runtime.bundle import FORMAT, FORMAT_VERSION, NUM_QUALITIES, Bundle, content_id
 from ..runtime.engine_oracle import Layers, layers_to_arrays
+from ..runtime.entropy_file import complete, lean
 from ..runtime.errors import BasicError
 from ..runtime.tables import TableArrays, build_tables, gaussian_tables, join
 from ..runtime.trt_build import beside_folder
@@ -101,8 +102,12 @@ def export_level(
             "outputs": [_port(value) for value in ports.output],
         }
     arrays = entropy_arrays(tables, entry, layers)
+    kept, entropy_id = lean(arrays, entry.plan), content_id(arrays)
+    files = {part.name: part.data for part in parts}
+    if content_id(complete(kept, entry.plan, files.__getitem__, f"level {number}")) != entropy_id:
+        raise ValueError(f"level {number}: its ONNX parts and entropy.npz do not give its entropy path back")
     file = f"level_{number}/entropy.npz"
-    entropy = {"file": file, "sha256": writer.add(file, save_arrays(arrays)), "entropy_id": content_id(arrays).hex()}
+    entropy = {"file": file, "sha256": writer.add(file, save_arrays(kept)), "entropy_id": entropy_id.hex()}
     vectors = make_inputs(model.arch.hyper_channels, 4 * model.arch.latent_channels)
     file = "conformance.npz"
     writer.add(file, save_arrays(vectors))

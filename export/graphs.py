@@ -1,7 +1,7 @@
 """The parts of a level as ONNX graphs with fixed names: analysis, hyper, context_g0.., synthesis.
 
 Two 1x1 convolutions and a product for the gate instead of one and a split: the split would copy both halves. hyper and
-contexts come from the integer layers alone (what entropy.npz holds), never from the float model.
+contexts come from the integer layers alone (what the entropy id covers), never from the float model.
 """
 
 from collections.abc import Mapping

@@ -17,12 +17,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .entropy_file import complete
 from .errors import BundleError
 from .groups import Plan, make_plan
 from .tables import TableArrays
 
 FORMAT = "basic-bundle"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+READS_VERSIONS = (1, FORMAT_VERSION)
 MANIFEST = "manifest.json"
 DEFAULT_BUNDLE = Path(__file__).parent / "default.bundle"
 MAX_MANIFEST_BYTES = 16 << 20
@@ -72,6 +74,7 @@ class Bundle:
         self.path = path
         self.manifest = manifest
         self._tables: dict[int, TableArrays] = {}
+        self._ahead: dict[str, bytes] = {}
         try:
             self.latent_channels = int(manifest["latent_channels"])
             self.hyper_channels = int(manifest["hyper_channels"])
@@ -108,9 +111,9 @@ class Bundle:
             raise BundleError(f"{path}: {MANIFEST} is not JSON: {error}; export the bundle again") from error
         if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
             raise BundleError(f"{path}: expected format {FORMAT!r} in {MANIFEST}; this is not a bundle")
-        if manifest.get("format_version") != FORMAT_VERSION:
+        if manifest.get("format_version") not in READS_VERSIONS:
             raise BundleError(
-                f"{path}: bundle version {manifest.get('format_version')}, this release reads {FORMAT_VERSION}; "
+                f"{path}: bundle version {manifest.get('format_version')}, this release reads 1 to {FORMAT_VERSION}; "
                 "export the checkpoint again or install the matching release"
             )
         return cls(path, manifest)
@@ -132,6 +135,10 @@ class Bundle:
 
     def read(self, file: str) -> bytes:
         """A listed file's bytes, checked against its size and sha256."""
+        ahead = self._ahead.pop(file, None)
+        return self._checked(file) if ahead is None else ahead
+
+    def _checked(self, file: str) -> bytes:
         try:
             entry = self.manifest["files"][file]
             expected, size = str(entry["sha256"]), int(entry["num_bytes"])
@@ -151,22 +158,31 @@ class Bundle:
         needed += [level.conformance_file for level in self.levels.values() if level.conformance_file]
         found = []
         for file in dict.fromkeys([*needed, *(listed if isinstance(listed, dict) else ())]):
-            found += _complaints(lambda file=file: self.read(file))  # type: ignore[misc]
+            found += _complaints(lambda file=file: self._checked(file))  # type: ignore[misc]
         for level in self.levels:
-            found += _complaints(lambda level=level: self.tables(level))  # type: ignore[misc]
+            found += _complaints(lambda level=level: self.entropy_arrays(level))  # type: ignore[misc]
         found += _complaints(lambda: self.gain(0))
         return list(dict.fromkeys(found))
 
     def tables(self, level: int) -> TableArrays:
         """CDF tables of a level: 64 Gaussian ones, then one per channel of z."""
         if level not in self._tables:
-            self._tables[level] = TableArrays.from_arrays(self.entropy_arrays(level))
+            self._tables[level] = TableArrays.from_arrays(self._entropy(level, self._read_ahead))
         return self._tables[level]
 
     def entropy_arrays(self, level: int) -> dict[str, Array]:
-        """The arrays of a level's entropy.npz: tables, plan, integer layers. Refused where its id is not theirs."""
-        entry = self.level(level)
-        arrays = load_arrays(self.read(entry.entropy_file), str(self.path))
+        """All that defines a level's entropy path: tables, plan, integer layers. Refused where its id is not theirs."""
+        return self._entropy(level, self._checked)
+
+    def _read_ahead(self, file: str) -> bytes:
+        """A part that an engine will open next, kept until then: it need not be inflated twice."""
+        self._ahead[file] = data = self._checked(file)
+        return data
+
+    def _entropy(self, level: int, read_part: Callable[[str], bytes]) -> dict[str, Array]:
+        entry, where = self.level(level), f"{self.path}: level {level}"
+        kept = load_arrays(self._checked(entry.entropy_file), where)
+        arrays = complete(kept, entry.plan, lambda part: read_part(entry.parts[part].file), where)
         if content_id(arrays) != entry.entropy_id:
             raise BundleError(
                 f"{self.path}: {entry.entropy_file} has entropy id {content_id(arrays).hex()}, {MANIFEST} says "

@@ -1,4 +1,4 @@
-"""The oracle: hyper and contexts in numpy int64, straight from a level's `entropy.npz`; what every engine must equal.
+"""The oracle: hyper and contexts in numpy int64, from the integers that a bundle holds; what every engine must equal.
 
 What a newcomer gets wrong: the state that goes from part to part is a float that stands for an integer. Parts carry
 (S + 2^(s-1) + 1/2) / 2^s, exact in float32, so that reading the state is a floor and a clamp; `state_in` undoes it.
@@ -71,7 +71,7 @@ Layers = Mapping[str, Layer]
 
 
 def layers_from_arrays(arrays: Mapping[str, Array], where: str) -> dict[str, Layer]:
-    """Layers of an entropy.npz, checked. Raises BundleError."""
+    """Layers of an entropy path (`Bundle.entropy_arrays`), checked. Raises BundleError."""
     found = {}
     for name in LAYERS:
         kept = []
@@ -89,7 +89,7 @@ def layers_from_arrays(arrays: Mapping[str, Array], where: str) -> dict[str, Lay
 
 
 def layers_to_arrays(layers: Layers) -> dict[str, Array]:
-    """For an entropy.npz; the inverse of `layers_from_arrays`."""
+    """Arrays of an entropy path; the inverse of `layers_from_arrays`."""
     return {f"{name}.{field}": getattr(layers[name], field) for name in LAYERS for field in ("weight", "bias", "shift")}
 
 

@@ -83,6 +83,18 @@ def test_a_changed_file_is_refused(folder: Path) -> None:
         bundle.read(bundle.levels[0].parts["hyper"].file)
 
 
+def test_parts_read_for_the_tables_are_read_once_and_kept_no_longer(folder: Path) -> None:
+    bundle = Bundle.open(folder)
+    file = bundle.levels[0].parts["hyper"].file
+    data = (folder / file).read_bytes()
+    bundle.tables(0)
+    (folder / file).unlink()
+    assert any("hyper.onnx" in complaint for complaint in bundle.damage())
+    assert bundle.read(file) == data
+    with pytest.raises(BundleError, match="cannot read"):
+        bundle.read(file)
+
+
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../b", "a\\b"])
 def test_names_that_leave_the_bundle_are_refused(folder: Path, name: str) -> None:
     bundle = Bundle.open(edit(folder, files={name: {"sha256": "0" * 64, "num_bytes": 10}}))

@@ -18,7 +18,7 @@ from basic.training.structure import cli
 from basic.training.structure.budget import targets
 from basic.training.structure.check import difference
 from basic.training.structure.judge import Judge, crossed
-from basic.training.structure.latency import KINDS, Grid, LatencyTable, measure_table
+from basic.training.structure.latency import Grid
 from basic.training.structure.levels import (
     LEARNED,
     default_levels,
@@ -236,26 +236,6 @@ def test_a_grid_meets_its_points_and_is_linear_between() -> None:
     assert grid.at(10, 4) == 3.0 and grid.at(5, 6) == pytest.approx(3.5) and grid.at(20, 0) == pytest.approx(4.0)
 
 
-def test_a_latency_table_prices_every_part_and_returns_from_its_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from basic.training.structure import latency
-
-    monkeypatch.setattr(latency, "HEIGHT", 64)
-    monkeypatch.setattr(latency, "WIDTH", 64)
-    monkeypatch.setattr(latency, "ROUNDS", 1)
-    table = measure_table(TINY, 1, lambda text: None)
-    assert set(table.grids) == set(KINDS)
-    table.save(tmp_path / "latency.json")
-    again = LatencyTable.load(tmp_path / "latency.json")
-    parts = again.parts_ms(TINY, TINY.full(), checkerboard())
-    assert list(parts) == ["analysis", "hyper", "context_g0", "context_g1", "synthesis"]
-    assert parts == table.parts_ms(TINY, TINY.full(), checkerboard())
-    (tmp_path / "latency.json").write_text('{"format": "basic-latency-table", "format_version": 1, "grids": {}}')
-    with pytest.raises(ValueError, match="delete it"):
-        LatencyTable.load(tmp_path / "latency.json")
-
-
 def test_a_uniform_level_meets_its_target() -> None:
     arch = Architecture()
     for target in (2000.0, 6000.0, 15000.0):
@@ -291,6 +271,13 @@ def test_plans_levels_and_budget_make_a_table_that_loads(
     totals = [total_macs(TINY, entry.widths, entry.plan) for entry in entries]
     assert totals == sorted(totals) and entries[-1].widths == TINY.full() and entries[0].widths == TINY.lightest()
     assert sorted(p.name for p in tmp_path.iterdir()) == ["path.json", "plans.json", "plans.png", "table.json"]
+
+
+def test_a_cost_in_milliseconds_needs_its_table(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    common = ["levels", "--data", str(tmp_path), "-o", str(tmp_path / "t.json"), "--cost", "latency"]
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(common)
+    assert exit_.value.code == 2 and "basic.benchmarks.latency_table" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 8, 12])

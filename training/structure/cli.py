@@ -95,7 +95,9 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--levels", type=int, default=8, help="number of levels (default 8)")
         command.add_argument("--cost", choices=["macs", "latency"], default="macs", help="default macs")
         command.add_argument("--engine", default="ort", choices=["ort"], help="whose latency (default ort)")
-        command.add_argument("--latency-table", type=Path, help="read it, or measure and write it where it is missing")
+        command.add_argument(
+            "--latency-table", type=Path, help="of python -m basic.benchmarks.latency_table, for --cost latency"
+        )
     for command in (plans, levels, budget):
         _common(command)
     return p
@@ -133,6 +135,10 @@ def _qualities(text: str) -> tuple[float, ...]:
 
 
 def _check(p: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+    if getattr(args, "cost", "macs") == "latency" and args.latency_table is None:
+        p.error(
+            "--cost latency: expected --latency-table FILE; python -m basic.benchmarks.latency_table -o FILE makes it"
+        )
     if args.crop_size < 64 or args.crop_size % 64:
         p.error(f"--crop-size: expected a multiple of 64, got {args.crop_size}")
     for name in ("crops", "levels", "beam", "smallest", "largest", "threads"):

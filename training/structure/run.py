@@ -106,14 +106,9 @@ def cost_of(bench: "Bench", args: argparse.Namespace) -> Cost:
     """Multiplications per pixel, or milliseconds by the latency table."""
     if args.cost == "macs":
         return lambda widths, plan: total_macs(bench.arch, widths, plan)
-    from .latency import LatencyTable, measure_table
+    from .latency import LatencyTable
 
-    if args.latency_table and args.latency_table.exists():
-        table = LatencyTable.load(args.latency_table)
-    else:
-        table = measure_table(bench.arch, args.threads or 1, bench.show)
-        if args.latency_table:
-            table.save(args.latency_table)
+    table = LatencyTable.load(args.latency_table)
     return lambda widths, plan: table.total_ms(bench.arch, widths, plan)
 
 

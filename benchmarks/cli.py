@@ -15,20 +15,18 @@ from rich.console import Console
 from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from .. import __version__
-from ..runtime.bitstream import MAX_QUALITY
 from ..runtime.bundle import Bundle
 from ..runtime.codec import Codec
-from ..runtime.engine import MAX_THREADS, engine_names
 from ..runtime.errors import BasicError
 from ..runtime.files import replacing
-from .engines import TORCH_ENGINES
-from .gpu import DevicePlan, parse_size
+from .arguments import batches, engines, numbers, positive, qualities, quality, sizes, threads
+from .gpu import DevicePlan
 from .images import load_photos
 from .latency_profile import check_profile, describe, measure_profile
 from .machine import command_line
 from .plots import check_matplotlib
 from .report import print_report, write_files
-from .results import BenchError, Report
+from .results import Report
 from .run import STAGES, Settings, run
 
 T = TypeVar("T")
@@ -174,72 +172,6 @@ def show(report: Report, *, as_json: bool) -> None:
     else:
         console = Console()
         print_report(report, console if console.is_terminal else Console(width=WIDE))
-
-
-def numbers(text: str) -> tuple[int, ...]:
-    """ "0,3,7" -> (0, 3, 7), each once."""
-    try:
-        found = tuple(dict.fromkeys(int(item) for item in text.split(",")))
-    except ValueError:
-        raise argparse.ArgumentTypeError(f"expected numbers separated by commas, got {text!r}") from None
-    if any(number < 0 for number in found):
-        raise argparse.ArgumentTypeError(f"expected numbers from 0 up, got {text!r}")
-    return found
-
-
-def engines(text: str) -> tuple[str, ...]:
-    """ "ort,oracle" -> ("ort", "oracle"), each once."""
-    found = tuple(dict.fromkeys(name.strip() for name in text.split(",")))
-    known = (*engine_names(), *TORCH_ENGINES)
-    for name in found:
-        if name not in known:
-            raise argparse.ArgumentTypeError(f"engine {name!r}: expected one of {', '.join(known)}")
-    return found
-
-
-def sizes(text: str) -> tuple[str, ...]:
-    """ "768x512,1920x1080", each once."""
-    found = tuple(dict.fromkeys(text.split(",")))
-    try:
-        for size in found:
-            parse_size(size)
-    except BenchError as error:
-        raise argparse.ArgumentTypeError(str(error)) from None
-    return found
-
-
-def batches(text: str) -> tuple[int, ...]:
-    """Numbers from 1 up."""
-    return tuple(positive(str(number)) for number in numbers(text))
-
-
-def threads(text: str) -> int:
-    """What an engine takes."""
-    number = positive(text)
-    if number > MAX_THREADS:
-        raise argparse.ArgumentTypeError(f"expected 1 to {MAX_THREADS} threads, got {text}")
-    return number
-
-
-def qualities(text: str) -> tuple[int, ...]:
-    """Numbers in 0..63."""
-    return tuple(quality(str(number)) for number in numbers(text))
-
-
-def quality(text: str) -> int:
-    """One number in 0..63."""
-    (number,) = numbers(text) if "," not in text else (MAX_QUALITY + 1,)
-    if number > MAX_QUALITY:
-        raise argparse.ArgumentTypeError(f"quality: expected 0..{MAX_QUALITY}, got {text}")
-    return number
-
-
-def positive(text: str) -> int:
-    """A whole number from 1 up."""
-    (number,) = numbers(text) if "," not in text else (0,)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"expected a whole number from 1 up, got {text!r}")
-    return number
 
 
 if __name__ == "__main__":

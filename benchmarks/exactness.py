@@ -31,7 +31,7 @@ from ..runtime.engine_oracle import CLAMPS, Layer, Layers, layers_from_arrays, r
 from ..runtime.errors import BasicError
 from ..runtime.groups import NUM_PHASES, Plan, group_channels, pack
 from ..runtime.tiles import UNIT
-from .cli import numbers, positive
+from .arguments import numbers, positive
 from .exact_cost import Pair, open_pair, open_session, pixel_rows, rate_rows, time_rows
 from .images import Photo, load_photos, same_size
 from .machine import command_line, images_used, machine, package_versions

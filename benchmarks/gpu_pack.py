@@ -21,6 +21,7 @@ from ..runtime.codec import Codec
 from ..runtime.engine import refuse_int8
 from ..runtime.errors import BasicError
 from ..runtime.files import replacing
+from . import arguments
 from . import gpu_checks as checks
 from .images import load_photos
 from .results import BenchError
@@ -113,25 +114,24 @@ def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 packed, 2 bad input or too large."""
+    """0 packed, 1 bad input or too large, 2 the command line alone is wrong."""
     made = argparse.ArgumentParser(prog="gpu_pack", description=(__doc__ or "").splitlines()[0])
     add = made.add_argument
     add("bundle", nargs="?", type=Path, default=DEFAULT_BUNDLE, metavar="BUNDLE", help="default: the packaged one")
     add("--images", type=Path, required=True, metavar="DIR", help="photographs for the suite, a few")
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="the archive, .tar.gz")
-    add("--limit", type=int, help="take the first images only")
-    add("--qualities", default=",".join(map(str, checks.QUALITIES)), metavar="8,..", help="of the references")
+    add("--limit", type=arguments.positive, help="take the first images only")
+    add("--qualities", type=arguments.qualities, default=checks.QUALITIES, metavar="8,..", help="of the references")
     args = made.parse_args(argv)
 
     def say(text: str) -> None:
         print(f"gpu_pack: {text}", file=sys.stderr)
 
     try:
-        qualities = [int(word) for word in args.qualities.split(",")]
-        num_bytes = pack(args.bundle, args.images, args.output, args.limit, qualities, say)
-    except (BasicError, ValueError, OSError) as error:
+        num_bytes = pack(args.bundle, args.images, args.output, args.limit, args.qualities, say)
+    except (BasicError, OSError) as error:
         say(str(error))
-        return 2
+        return 1
     print(json.dumps({"archive": str(args.output), "num_bytes": num_bytes}))
     return 0
 

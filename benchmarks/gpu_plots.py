@@ -93,7 +93,7 @@ def _images(axes: "Axes", rows: list[Row]) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0 drawn, 2 no such file or no matplotlib."""
+    """0 drawn, 1 no such file or no matplotlib, 2 the command line alone is wrong."""
     made = argparse.ArgumentParser(prog="gpu_plots", description=(__doc__ or "").splitlines()[0])
     made.add_argument("result", type=Path, metavar="JSON", help="gpu_suite.json")
     made.add_argument("output", type=Path, metavar="DIR", help="for the plots")
@@ -102,9 +102,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         data = json.loads(args.result.read_text(encoding="utf-8"))
         for path in draw(data, args.output):
             print(path)
-    except (OSError, ValueError, KeyError, BenchError) as error:
-        print(f"gpu_plots: {args.result}: {error}", file=sys.stderr)
-        return 2
+    except (OSError, ValueError, LookupError, TypeError, AttributeError) as error:
+        print(f"gpu_plots: {args.result}: expected the JSON of gpu_suite ({error!r})", file=sys.stderr)
+        return 1
+    except BenchError as error:
+        print(f"gpu_plots: {error}", file=sys.stderr)
+        return 1
     return 0
 
 

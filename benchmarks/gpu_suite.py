@@ -22,10 +22,11 @@ from ..runtime.engine_trt import TrtEngine
 from ..runtime.errors import BasicError, EngineError
 from ..runtime.trt_build import cache_folder
 from . import gpu_checks as checks
+from .arguments import KNOWN, batches, engines, numbers, positive, qualities, sizes, threads
 from .device import device_of, memory_of, peaks_of
 from .engines import start
 from .floor import Peaks
-from .gpu import DevicePlan, fit_device, measure_parts, measure_throughput, parse_size
+from .gpu import DevicePlan, fit_device, measure_parts, measure_throughput
 from .gpu_steps import Record, Step, failures, is_complete, run_steps
 from .gpu_targets import as_json, targets
 from .images import load_photos
@@ -157,11 +158,9 @@ class Suite:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """0: all that was tried is right; 1: a step failed; 2: wrong input, or no such engine here."""
+    """0: all that was tried is right; 1: a step failed, or none could be tried; 2: the command line alone is wrong."""
     args = parser().parse_args(argv)
     try:
-        for size in args.sizes:
-            parse_size(size)
         bundle = Bundle.open(args.bundle)
         engine = start(args.engine, args.threads)
         identity = {"bundle": checks.bundle_id(bundle), "engine": getattr(engine, "detail", engine.name)}
@@ -171,20 +170,24 @@ def main(argv: Sequence[str] | None = None) -> int:
         record.data["circumstances"] = {"command": command_line()} | machine() | device_of(engine)
         record.data["circumstances"]["images"] = {name: list(photo.shape) for name, photo in suite.photos.items()}
     except (BasicError, OSError) as error:
-        print(f"gpu_suite: {error}", file=sys.stderr)
-        return 2
+        say(str(error))
+        return 1
     steps = suite.steps()
     say(f"{len(steps)} steps, {sum(record.result(step.name) is not None for step in steps)} done before")
     run_steps(steps, record, 60 * args.minutes, say)
-    record.data["memory"] = memory_of(engine)
     record.data["fits"] = suite.fits()
     record.data["targets"] = [as_json(target) for target in targets(record, engine.name, suite.levels)]
     record.data["complete"] = is_complete(record, steps)
     record.save()
-    suite.codec.close()
     failed = failures(record)
     summary = {"result": str(record.path), "complete": record.data["complete"], "failed": failed}
-    print(json.dumps(summary | {"targets": record.data["targets"]}))
+    print(json.dumps(summary | {"targets": record.data["targets"]}), flush=True)
+    try:
+        record.data["memory"] = memory_of(engine)
+        record.save()
+        suite.codec.close()
+    except BasicError as error:  # a GPU that has failed once fails here too; what was found is kept
+        say(str(error))
     return 1 if failed else 0
 
 
@@ -199,36 +202,39 @@ def parser() -> argparse.ArgumentParser:
     add("bundle", nargs="?", type=Path, metavar="BUNDLE", help="default: the packaged one")
     add("--images", type=Path, required=True, metavar="DIR", help="photographs, or one")
     add("--output", type=Path, required=True, metavar="DIR", help=f"for {RESULT}; what it holds already is kept")
-    add("--minutes", type=float, default=30.0, help="no step begins that would end later (default 30)")
-    add("--engine", default="trt", help="default: trt; ort runs on the CPU")
+    add("--minutes", type=_minutes, default=30.0, help="no step begins that would end later (default 30)")
+    add("--engine", choices=KNOWN, default="trt", help="default: trt; ort runs on the CPU")
     add(
         "--beside",
-        type=_names,
+        type=_beside,
         default=("torch", "torch-compiled", "ort-cuda"),
         metavar="NAMES",
-        help="engines to compare with",
+        help="engines to compare with, or none",
     )
     add("--references", type=Path, metavar="DIR", help="made elsewhere by gpu_pack; default: made here with ort")
-    add("--levels", type=_numbers, default=None, metavar="0,7", help="default: all of the bundle")
-    add("--sizes", type=_names, default=SIZES, metavar="WxH,..", help=f"default: {','.join(SIZES)}")
-    add("--batches", type=_numbers, default=BATCHES, metavar="1,8", help="for whole images of the first size")
-    add("--qualities", type=_numbers, default=checks.QUALITIES, metavar="8,..", help="of references made here")
-    add("--repeats", type=int, default=20, help="measured calls (default 20)")
-    add("--warmup", type=int, default=3, help="calls before them (default 3)")
-    add("--threads", type=int, help="of a CPU engine")
-    add("--limit", type=int, help="use the first images only")
+    add("--levels", type=numbers, metavar="0,7", help="default: all of the bundle")
+    add("--sizes", type=sizes, default=SIZES, metavar="WxH,..", help=f"default: {','.join(SIZES)}")
+    add("--batches", type=batches, default=BATCHES, metavar="1,8", help="for whole images of the first size")
+    add("--qualities", type=qualities, default=checks.QUALITIES, metavar="8,..", help="of references made here")
+    add("--repeats", type=positive, default=20, help="measured calls (default 20)")
+    add("--warmup", type=positive, default=3, help="calls before them (default 3)")
+    add("--threads", type=threads, help="of a CPU engine")
+    add("--limit", type=positive, help="use the first images only")
     return made
 
 
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(word for word in text.split(",") if word)
+def _beside(text: str) -> tuple[str, ...]:
+    return () if text == "none" else engines(text)
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def _minutes(text: str) -> float:
     try:
-        return tuple(sorted({int(word) for word in text.split(",")}))
+        found = float(text)
     except ValueError:
-        raise argparse.ArgumentTypeError(f"expected whole numbers separated by commas, got {text!r}") from None
+        found = 0.0
+    if not found > 0:
+        raise argparse.ArgumentTypeError(f"expected minutes above 0, got {text!r}")
+    return found
 
 
 if __name__ == "__main__":

@@ -24,7 +24,7 @@ from ..training.checkpoint import SHIPPED, Checkpoint, load_checkpoint
 from ..training.complexity import total_macs
 from ..training.structure.levels import LEARNED, Learned, LevelEntry, default_levels, load_learned, load_table
 from ..training.structure.plans import hand_made
-from .cli import positive, qualities
+from .arguments import positive, qualities
 from .images import Photo, load_photos
 from .machine import command_line, images_used, machine
 from .plots import check_matplotlib

@@ -225,7 +225,7 @@ def widen(old: Model, latent_channels: int, trunk16: int, x: Tensor) -> Model:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Entry point: 0 done, 2 bad arguments or input."""
+    """Entry point: 0 done, 1 bad input, 2 the command line alone is wrong."""
     p = argparse.ArgumentParser(prog="python -m basic.training.widen", description=(__doc__ or "").splitlines()[0])
     p.add_argument("checkpoint")
     p.add_argument("-o", "--output", required=True)
@@ -244,7 +244,7 @@ def main(argv: list[str] | None = None) -> int:
         save_checkpoint(Path(args.output), model, record)
     except (ValueError, OSError) as error:
         print(f"basic.training.widen: {error}", file=sys.stderr)
-        return 2
+        return 1
     print(json.dumps({"checkpoint": args.output, "latent_channels": args.latent_channels}))
     return 0
 

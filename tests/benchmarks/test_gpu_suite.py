@@ -23,7 +23,7 @@ from basic.runtime.engine_trt import TrtEngine
 from basic.runtime.trt_build import EngineFiles
 
 FAST = (
-    "--levels 0 --sizes 128x64,64x64 --batches 1,2 --repeats 1 --warmup 1 --qualities 32 --beside nothing --threads 1"
+    "--levels 0 --sizes 128x64,64x64 --batches 1,2 --repeats 1 --warmup 1 --qualities 32 --beside ort-cuda --threads 1"
 )
 
 
@@ -54,7 +54,7 @@ def test_it_runs_through_on_the_cpu(on_the_cpu: tuple[int, Path, dict[str, Any]]
     kinds = {name.partition(":")[0] for name in data["steps"]}
     assert kinds == {"references", "exact", "cross", "quality", "images", "beside", "peaks", "parts"}
     assert data["steps"]["quality:level 0"]["result"]["worst_loss_db"] == 0
-    assert "expected one of" in data["steps"]["beside:nothing, level 0, 1 of 128x64"]["result"]["not_here"]
+    assert "CUDA" in data["steps"]["beside:ort-cuda, level 0, 1 of 128x64"]["result"]["not_here"]
     assert data["circumstances"]["device"] == "CPU" and data["circumstances"]["command"]
 
 
@@ -75,7 +75,9 @@ def test_plots_are_drawn_from_the_file(on_the_cpu: tuple[int, Path, dict[str, An
     _, output, _ = on_the_cpu
     assert gpu_plots.main([str(output / gpu_suite.RESULT), str(tmp_path)]) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"gpu_latency.png", "gpu_floor.png", "gpu_images.png"}
-    assert gpu_plots.main([str(tmp_path / "none.json"), str(tmp_path)]) == 2
+    assert gpu_plots.main([str(tmp_path / "none.json"), str(tmp_path)]) == 1
+    (tmp_path / "other.json").write_text('{"steps": 3}')
+    assert gpu_plots.main([str(tmp_path / "other.json"), str(tmp_path)]) == 1
 
 
 def test_it_builds_and_checks_tensorrt_engines(
@@ -86,7 +88,7 @@ def test_it_builds_and_checks_tensorrt_engines(
     files = EngineFiles(module, device, folder=tmp_path / "engines", progress=lambda text: None)
     monkeypatch.setattr(gpu_suite, "start", lambda name, threads=None: TrtEngine(module, device, files))
     monkeypatch.setattr(gpu_suite, "peaks_of", lambda engine, folder: gpu_suite.Peaks(1.0, 1.0, 1.0))
-    status, data = run(float_bundle_path, images, tmp_path, "--engine", "trt", "--beside", "")
+    status, data = run(float_bundle_path, images, tmp_path, "--engine", "trt", "--beside", "none")
     assert status == 0 and data["complete"], data
     assert set(data["steps"]["build:level 0"]["result"]["build_s"]) == set(
         Bundle.open(float_bundle_path).level(0).parts
@@ -94,6 +96,30 @@ def test_it_builds_and_checks_tensorrt_engines(
     assert {row["clock"] for row in data["steps"]["parts:level 0, 64x64"]["result"]} == {"device"}
     assert data["memory"]["all_mib"] == 80 * 1024
     assert data["steps"]["quality:level 0"]["result"]["worst_loss_db"] < gpu_checks.MAX_LOSS_DB
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        *(["--sizes", "1080p"], ["--levels", "x"], ["--batches", "0"], ["--qualities", "64"], ["--repeats", "0"]),
+        *(["--threads", "0"], ["--minutes", "0"], ["--minutes", "soon"], ["--engine", "warp"], ["--beside", "warp"]),
+    ],
+)
+def test_wrong_options_exit_with_two(options: list[str], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        gpu_suite.main(["--images", "x", "--output", str(tmp_path), *options])
+    assert stopped.value.code == 2
+    assert not list(tmp_path.iterdir())
+
+
+def test_what_cannot_be_read_exits_with_one(tmp_path: Path, float_bundle_path: Path) -> None:
+    output = ["--output", str(tmp_path / "results"), "--engine", "ort"]
+    assert gpu_suite.main([str(tmp_path / "no.bundle"), "--images", str(tmp_path), *output]) == 1
+    assert gpu_suite.main([str(float_bundle_path), "--images", str(tmp_path / "none"), *output]) == 1
+    assert gpu_suite.main([str(float_bundle_path), "--images", str(tmp_path), "--levels", "99", *output]) == 1
+    packed = ["-o", str(tmp_path / "a.tar.gz")]
+    assert gpu_pack.main([str(float_bundle_path), "--images", str(tmp_path / "none"), *packed]) == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_latents_that_differ_are_found(images: Path, tmp_path: Path, float_bundle_path: Path) -> None:
@@ -213,6 +239,6 @@ def test_the_archive_holds_all_that_a_bare_host_needs(
         f"'--references', {str(root / 'references')!r}, '--output', {str(tmp_path / 'out')!r}]))"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode == 2 and "CUDA: " in done.stderr, done.stderr
+    assert done.returncode == 1 and "CUDA: " in done.stderr, done.stderr
     script = (root / "run.sh").read_text()
     assert (root / "run.sh").stat().st_mode & 0o100 and "--references" in script

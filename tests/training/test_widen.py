@@ -78,5 +78,5 @@ def test_the_command_keeps_the_record(
     checkpoint = load_checkpoint(made)
     assert checkpoint.model.arch == replace(ARCH, latent_channels=144, trunk16=144)
     assert checkpoint.training == {"steps": 5, "widened_from": 128}
-    assert widen.main([str(given), *options, "--latent-channels", "64"]) == 2
+    assert widen.main([str(given), *options, "--latent-channels", "64"]) == 1
     assert "as many new trunk channels" in capsys.readouterr().err

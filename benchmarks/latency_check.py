@@ -24,7 +24,7 @@ from ..runtime.groups import NUM_NODES, make_plan
 from ..training.nodes import Architecture
 from ..training.structure.latency import LatencyTable
 from ..training.structure.levels import LevelEntry, default_levels, learned_levels
-from .cli import positive
+from .arguments import positive
 from .latency_table import HEIGHT, WIDTH, Builder, Network, time_networks
 from .shapes import input_shapes
 

@@ -36,7 +36,7 @@ from ..training.model import Model
 from ..training.nodes import NOTCH, Architecture, Widths
 from ..training.structure.latency import HALVES, TRANSFORMS, Axis, Grid, LatencyTable, kind_of
 from ..training.structure.levels import LevelEntry
-from .cli import positive
+from .arguments import positive
 from .machine import machine
 
 HEIGHT, WIDTH = 512, 768

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..runtime.groups import NUM_NODES, NUM_PHASES, NUM_SLICES, Plan
-from .layers import Depthwise, Pointwise, Upsample, round_through
+from .layers import Depthwise, Pointwise, Upsample, positionwise, round_through
 from .nodes import Architecture, Widths
 
 CLAMP = 8.0  # activations live in 0..8, states are read in -8..8: the range that 8-bit activations will cover
@@ -23,12 +23,14 @@ OUTPUT_SCALE = 8.0  # the head's last layer works in eighths (means) and in scal
 
 def rectify(x: Tensor, exact: bool = False) -> Tensor:
     """Clamped ReLU, 0..8; `exact` rounds to the 8 bits that the integer networks have, straight-through."""
-    return _stepped(x.clamp(0.0, CLAMP), CLAMP / 255) if exact else x.clamp(0.0, CLAMP)
+    x = F.hardtanh(x, -1e-30, CLAMP)  # its backward is one pass, clamp's are four; exact zeros must keep their gradient
+    return _stepped(x, CLAMP / 255) if exact else x
 
 
 def clamp(x: Tensor, exact: bool = False) -> Tensor:
     """-8..8; `exact` as in `rectify`."""
-    return _stepped(x.clamp(-CLAMP, CLAMP), CLAMP / 127) if exact else x.clamp(-CLAMP, CLAMP)
+    x = F.hardtanh(x, -CLAMP, CLAMP)
+    return _stepped(x, CLAMP / 127) if exact else x
 
 
 def _stepped(x: Tensor, step: float) -> Tensor:
@@ -96,7 +98,7 @@ class Context(nn.Module):
         with torch.autocast(features.device.type, enabled=False):
             weight = torch.cat([self.mean.weight[channels, :k], self.scale.weight[channels, :k]])
             bias = torch.cat([self.mean.bias[channels], self.scale.bias[channels]])
-            means, scales = F.conv2d(features.float(), weight[:, :, None, None], bias).chunk(2, dim=1)
+            means, scales = positionwise(features.float(), weight, bias).chunk(2, dim=1)
         return means, scales * OUTPUT_SCALE
 
     def update(self, y_hat: Tensor, group: tuple[int, ...], state: int) -> Tensor:

@@ -8,10 +8,29 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .layers import LEAKY_SLOPE, Block, Pointwise, Strided, Upsample
+from .layers import LEAKY_SLOPE, Block, Pointwise, Strided, Upsample, positionwise
 from .nodes import Architecture, Widths
 
 PIXEL_STRIDE = 8
+
+
+def to_patches(x: Tensor) -> Tensor:
+    """Pixel-unshuffle by 8 of images (B, 3, H, W) in 0..1 -> (B, 192, H/8, W/8) in -1..1, channels last in memory.
+
+    In one pass: the order in memory that the convolutions want is the patches' own.
+    """
+    b, c, h, w = x.shape
+    s = PIXEL_STRIDE
+    patches = x.reshape(b, c, h // s, s, w // s, s).permute(0, 2, 4, 1, 3, 5).reshape(b, h // s, w // s, c * s * s)
+    return patches.mul(2.0).sub_(1.0).permute(0, 3, 1, 2)
+
+
+def from_patches(x: Tensor) -> Tensor:
+    """The inverse of `to_patches`, float32."""
+    b, c, h, w = x.shape
+    s = PIXEL_STRIDE
+    patches = x.permute(0, 2, 3, 1).float().mul(0.5).add_(0.5).reshape(b, h, w, c // s**2, s, s)
+    return patches.permute(0, 3, 1, 4, 2, 5).reshape(b, c // s**2, h * s, w * s)
 
 
 class _Trunks(nn.Module):
@@ -41,13 +60,10 @@ class Analysis(_Trunks):
         self.project = Pointwise(arch.trunk16, arch.latent_channels)
 
     def forward(self, x: Tensor, widths: Widths) -> Tensor:
-        x = F.pixel_unshuffle(x * 2.0 - 1.0, PIXEL_STRIDE)  # (B, 192, H/8, W/8)
-        x = x.contiguous(memory_format=torch.channels_last)
-        x = self.run("8", self.embed(x, widths["g_a.trunk8"]), widths)
+        x = self.run("8", self.embed(to_patches(x), widths["g_a.trunk8"]), widths)
         x = self.run("16", self.down(x, widths["g_a.trunk16"]), widths)  # (B, T, H/16, W/16)
         with torch.autocast(x.device.type, enabled=False):
-            y: Tensor = self.project(x.float())
-        return y
+            return positionwise(x.float(), self.project.weight[:, : x.shape[1]], self.project.bias)
 
 
 class Synthesis(_Trunks):
@@ -57,17 +73,17 @@ class Synthesis(_Trunks):
         super().__init__("g_s", arch)
         self.embed = Pointwise(arch.latent_channels, arch.trunk16)
         self.up = Upsample(arch.trunk16, arch.trunk8, 2)
-        self.project = Upsample(arch.trunk8, 3, PIXEL_STRIDE)
+        self.project = Pointwise(arch.trunk8, 3 * PIXEL_STRIDE**2)
 
     def forward(self, y_hat: Tensor, widths: Widths) -> Tensor:
         with torch.autocast(y_hat.device.type, enabled=False):
-            x = self.embed(y_hat.float(), widths["g_s.trunk16"])
+            n = widths["g_s.trunk16"]
+            x = positionwise(y_hat.float(), self.embed.weight[:n], self.embed.bias[:n])
         if torch.is_autocast_enabled(x.device.type):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         x = self.up(self.run("16", x, widths), widths["g_s.trunk8"])  # (B, N, H/8, W/8)
         x = x.contiguous(memory_format=torch.channels_last)
-        x_hat: Tensor = self.project(self.run("8", x, widths))
-        return x_hat.float() * 0.5 + 0.5
+        return from_patches(self.project(self.run("8", x, widths)))
 
 
 class HyperAnalysis(nn.Module):

@@ -6,6 +6,7 @@ What a newcomer gets wrong: two structures compare at equal multiplications or n
 """
 
 import argparse
+import hashlib
 import json
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -22,18 +23,32 @@ from ..runtime.errors import BasicError
 from ..runtime.groups import Plan
 from ..training.checkpoint import SHIPPED, Checkpoint, load_checkpoint
 from ..training.complexity import total_macs
-from ..training.structure.levels import LEARNED, Learned, LevelEntry, default_levels, load_learned, load_table
+from ..training.nodes import Architecture
+from ..training.structure.levels import (
+    LEARNED,
+    Learned,
+    LevelEntry,
+    cut_levels,
+    default_levels,
+    load_learned,
+    load_table,
+)
 from ..training.structure.plans import hand_made
 from .arguments import positive, qualities
 from .images import Photo, load_photos
 from .machine import command_line, images_used, machine
 from .plots import check_matplotlib
 from .structure_bd import Gain, compare
-from .structure_rates import Curves, measure_structures
+from .structure_rates import Curves, measure_structures, open_measurements
 
-SUITES = ("levels", "plans", "control")
+SUITES = ("levels", "plans", "control", "curve")
 QUALITIES = (4, 18, 32, 46, 60)
 GROUP_COUNTS = (1, 2, 3, 4, 6, 8)
+CURVE_LEVELS = 16
+NUM_BUDGETS = 64
+STATE = "structure.state"
+Suite = tuple[dict[str, LevelEntry], list[tuple[str, str, str]]]
+"""Structures by name, and which are compared: (comparison, ours, theirs)."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +76,7 @@ class StructureReport:
     curves: dict[str, dict[str, Any]] = field(default_factory=dict)
 
 
-def levels_suite(learned: Learned, checkpoint: Checkpoint) -> tuple[dict[str, LevelEntry], list[tuple[str, str, str]]]:
+def levels_suite(learned: Learned, checkpoint: Checkpoint) -> Suite:
     """Every learned level against the uniform one of the same budget."""
     uniform = default_levels(checkpoint.model.arch, len(learned.levels))
     structures = {f"learned level {i}": entry for i, entry in enumerate(learned.levels)}
@@ -70,7 +85,7 @@ def levels_suite(learned: Learned, checkpoint: Checkpoint) -> tuple[dict[str, Le
     return structures, pairs
 
 
-def plans_suite(learned: Learned, checkpoint: Checkpoint) -> tuple[dict[str, LevelEntry], list[tuple[str, str, str]]]:
+def plans_suite(learned: Learned, checkpoint: Checkpoint) -> Suite:
     """At full widths: every learned plan against each hand-made one of as many groups, and against one group."""
     full = checkpoint.model.arch.full()
     plans: dict[str, Plan] = {f"learned {count}": plan for count, plan in learned.plans.items() if count > 1}
@@ -84,14 +99,20 @@ def plans_suite(learned: Learned, checkpoint: Checkpoint) -> tuple[dict[str, Lev
     return {name: LevelEntry(full, plan) for name, plan in (plans | others).items()}, pairs
 
 
-def control_suite(
-    learned: Learned, checkpoint: Checkpoint, tables: Mapping[str, Path]
-) -> tuple[dict[str, LevelEntry], list[tuple[str, str, str]]]:
+def curve_suite(learned: Learned, checkpoint: Checkpoint) -> Suite:
+    """More levels between the lightest and the full one, as basic-export --levels gives them."""
+    levels = cut_levels(learned, checkpoint.model.arch, CURVE_LEVELS)
+    return {f"curve {i}": entry for i, entry in enumerate(levels)}, []
+
+
+def control_suite(learned: Learned, checkpoint: Checkpoint, tables: Mapping[str, Path]) -> Suite:
     """The full scheme against tables where only the transforms, or only the entropy part, may change."""
     arch = checkpoint.model.arch
     structures, pairs = {}, []
     for name, path in tables.items():
-        for number, entry in enumerate(load_table(path, arch)[:-1]):
+        entries = [entry for entry in load_table(path, arch) if entry.widths != arch.full()]
+        entries = [entry for i, entry in enumerate(entries) if entry not in entries[:i]]
+        for number, entry in enumerate(entries):
             macs = total_macs(arch, entry.widths, entry.plan)
             structures[f"{name} {number}"] = entry
             structures[f"full scheme for {name} {number}"] = learned.within(arch, macs)
@@ -99,9 +120,9 @@ def control_suite(
     return structures, pairs
 
 
-def complexity_control(checkpoint: Checkpoint, levels: Sequence[LevelEntry]) -> dict[str, Any]:
+def complexity_control(arch: Architecture, levels: Sequence[LevelEntry]) -> dict[str, Any]:
     """How far each level is from its target on the logarithmic scale, and how far the scale reaches."""
-    macs = [total_macs(checkpoint.model.arch, entry.widths, entry.plan) for entry in levels]
+    macs = [total_macs(arch, entry.widths, entry.plan) for entry in levels]
     targets = np.geomspace(macs[0], macs[-1], len(macs))
     errors = [100 * abs(actual - target) / target for actual, target in zip(macs, targets, strict=True)]
     return {
@@ -121,21 +142,35 @@ def measure(args: argparse.Namespace, photos: Sequence[Photo], step: Callable[[s
         raise ValueError(f"{args.table}: learned for another architecture than {checkpoint.model.arch.name}")
     about = {"command": command_line(), **machine(), "images": images_used(photos, photos[:0])}
     about |= {"training": checkpoint.training.get("steps"), "qualities": list(args.qualities)}
-    report = StructureReport(about, control=complexity_control(checkpoint, learned.levels))
+    about["checkpoint_sha256"] = hashlib.sha256(Path(args.checkpoint).read_bytes()).hexdigest()
     tables = {"backbone only": args.backbone_table, "AR only": args.ar_table}
-    for suite in args.suites:
-        if suite == "levels":
-            structures, pairs = levels_suite(learned, checkpoint)
-        elif suite == "plans":
-            structures, pairs = plans_suite(learned, checkpoint)
-        else:
-            structures, pairs = control_suite(learned, checkpoint, {k: v for k, v in tables.items() if v})
-        curves = measure_structures(checkpoint, structures, photos, args.qualities, step) if structures else {}
+    tables = {name: path for name, path in tables.items() if path is not None}
+    report = StructureReport(about, control=_controls(learned, checkpoint.model.arch, tables))
+    suites: dict[str, Suite] = {}
+    for name in args.suites:
+        make = {"levels": levels_suite, "plans": plans_suite, "curve": curve_suite}.get(name)
+        suites[name] = make(learned, checkpoint) if make else control_suite(learned, checkpoint, tables)
+    structures = {name: entry for found, _ in suites.values() for name, entry in found.items()}
+    memo = open_measurements(args.output / STATE, Path(args.checkpoint), photos, args.qualities)
+    curves = measure_structures(checkpoint, structures, photos, args.qualities, step, memo)
+    for _, pairs in suites.values():
         for comparison, ours, theirs in pairs:
             step(f"{ours} against {theirs}")
             report.rows.append(_row(comparison, ours, theirs, curves))
-        report.curves |= {name: _mean(curve) for name, curve in curves.items()}
+    report.curves = {name: _mean(curve) for name, curve in curves.items()}
     return report
+
+
+def _controls(learned: Learned, arch: Architecture, tables: Mapping[str, Path]) -> dict[str, Any]:
+    """Complexity control by the learned and the uniform levels, at their own budgets and at many; reach of others."""
+    uniform = default_levels(arch, len(learned.levels))
+    found = {
+        "learned": complexity_control(arch, learned.levels),
+        "uniform": complexity_control(arch, uniform),
+        f"learned, {NUM_BUDGETS} budgets": complexity_control(arch, cut_levels(learned, arch, NUM_BUDGETS)),
+        f"uniform, {NUM_BUDGETS} budgets": complexity_control(arch, default_levels(arch, NUM_BUDGETS)),
+    }
+    return found | {name: complexity_control(arch, load_table(path, arch)) for name, path in tables.items()}
 
 
 def _row(comparison: str, ours: str, theirs: str, curves: Mapping[str, Curves]) -> Row:
@@ -161,10 +196,9 @@ def show(report: StructureReport, console: Console) -> None:
         psnr = _interval(g.bd_psnr_db, g.bd_psnr_low_db, g.bd_psnr_high_db, ".3f")
         table.add_row(row.comparison, row.ours, row.theirs, macs, rate, psnr, "yes" if row.won else "no")
     console.print(table)
-    control = report.control
-    console.print(
-        f"complexity control: largest error {control['largest_error_percent']:.2f} % over {control['reach']:.1f} x MACs"
-    )
+    for name, control in report.control.items():
+        error, reach = control["largest_error_percent"], control["reach"]
+        console.print(f"complexity control, {name}: largest error {error:.2f} % over {reach:.1f} x MACs")
 
 
 def _interval(value: float | None, low: float | None, high: float | None, digits: str) -> str:

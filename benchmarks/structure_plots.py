@@ -1,4 +1,4 @@
-"""Plots of a structure report: learned against uniform levels, loss of quality over multiplications, plans."""
+"""Plots of a structure report: levels, quality over multiplications, what each control reaches, plans."""
 
 from collections.abc import Iterable
 from pathlib import Path
@@ -12,8 +12,11 @@ if TYPE_CHECKING:
     from .structure import StructureReport
 
 
+NOT_PLANS = (" level ", "only", "curve ")
+
+
 def draw_structures(report: "StructureReport", folder: Path) -> list[Path]:
-    """Write structure_levels.png and structure_plans.png, those that the report has curves for."""
+    """Write structure_levels.png, structure_control.png and structure_plans.png, those that the report has."""
     from matplotlib.figure import Figure
 
     written = []
@@ -25,8 +28,13 @@ def draw_structures(report: "StructureReport", folder: Path) -> list[Path]:
         _draw_over_macs(right, report)
         written.append(folder / "structure_levels.png")
         figure.savefig(written[-1], dpi=110, metadata={"Software": ""})
-    plans = {name: curve for name, curve in report.curves.items() if " level " not in name and "only" not in name}
-    if plans:
+    if any(" only " in name for name in report.curves):
+        figure = Figure(figsize=(7, 5), layout="constrained")
+        _draw_control(figure.subplots(), report)
+        written.append(folder / "structure_control.png")
+        figure.savefig(written[-1], dpi=110, metadata={"Software": ""})
+    plans = {name: curve for name, curve in report.curves.items() if not any(word in name for word in NOT_PLANS)}
+    if "one group" in plans:
         figure = Figure(figsize=(7, 5), layout="constrained")
         _draw_plans(figure.subplots(), plans)
         written.append(folder / "structure_plans.png")
@@ -52,7 +60,9 @@ def _draw_curves(axes: "Axes", report: "StructureReport", learned: Iterable[str]
 def _draw_over_macs(axes: "Axes", report: "StructureReport") -> None:
     """PSNR at each quality over multiplications; rates at equal quality differ little between structures."""
     for kind, style in (("learned level", "-o"), ("uniform level", "--s")):
-        curves = [curve for name, curve in report.curves.items() if name.startswith(kind)]
+        names = (kind, "curve ") if kind.startswith("learned") else (kind,)
+        curves = [curve for name, curve in report.curves.items() if name.startswith(names)]
+        curves.sort(key=lambda curve: curve["kmacs_per_pixel"])
         macs = [curve["kmacs_per_pixel"] for curve in curves]
         for place in (0, len(curves[0]["bpp"]) // 2, len(curves[0]["bpp"]) - 1):
             psnr = [curve["psnr_db"][place] for curve in curves]
@@ -60,6 +70,28 @@ def _draw_over_macs(axes: "Axes", report: "StructureReport") -> None:
             axes.plot(macs, psnr, style, markersize=3, label=f"{kind.split()[0]}, about {bpp:.2f} bpp")
     axes.set(xscale="log", xlabel="kMAC/pixel, encoding and decoding", ylabel="PSNR over RGB, dB")
     axes.set_title("quality over complexity")
+    axes.grid(True, which="both", alpha=0.2)
+    axes.legend(fontsize=8)
+
+
+def _draw_control(axes: "Axes", report: "StructureReport") -> None:
+    """PSNR over multiplications at the middle quality: the full scheme, and what either control alone can reach."""
+    kinds = {
+        "full scheme": ("learned level", "curve ", "full scheme"),
+        "backbone only": ("backbone only",),
+        "AR only": ("AR only",),
+        "uniform": ("uniform level",),
+    }
+    middle = len(next(iter(report.curves.values()))["bpp"]) // 2
+    for (label, names), style in zip(kinds.items(), ("-o", "-^", "-v", "--s"), strict=True):
+        curves = [curve for name, curve in report.curves.items() if name.startswith(names)]
+        points = sorted((curve["kmacs_per_pixel"], curve["psnr_db"][middle], curve["bpp"][middle]) for curve in curves)
+        if points:
+            macs, psnr, bpp = zip(*points, strict=True)
+            label = f"{label}, {min(bpp):.2f} to {max(bpp):.2f} bpp"
+            axes.plot(macs, psnr, style, markersize=4, label=label)
+    axes.set(xscale="log", xlabel="kMAC/pixel, encoding and decoding", ylabel="PSNR over RGB, dB")
+    axes.set_title("what each control reaches, at the middle quality")
     axes.grid(True, which="both", alpha=0.2)
     axes.legend(fontsize=8)
 

@@ -290,12 +290,15 @@ def test_the_learned_table_spans_the_scale(count: int) -> None:
         assert levels[0].widths == arch.lightest() and totals[-1] / totals[0] > 15
 
 
-def test_learned_levels_keep_their_targets() -> None:
-    """Complexity control: within 2 % of eight targets on a logarithmic scale."""
+@pytest.mark.parametrize("count", [8, 13, 64])
+def test_learned_levels_keep_their_targets(count: int) -> None:
+    """Complexity control: within 2 % of any number of targets on a logarithmic scale."""
     arch = Architecture()
-    totals = [total_macs(arch, entry.widths, entry.plan) for entry in learned_levels(arch, 8)]
+    totals = [total_macs(arch, entry.widths, entry.plan) for entry in learned_levels(arch, count)]
     for i, total in enumerate(totals):
-        assert total == pytest.approx(totals[0] * (totals[-1] / totals[0]) ** (i / 7), rel=0.02)
+        assert total == pytest.approx(totals[0] * (totals[-1] / totals[0]) ** (i / (count - 1)), rel=0.02)
+    for entry in learned_levels(arch, count):
+        arch.check(entry.widths)
 
 
 def test_an_architecture_without_a_learned_table_has_the_uniform_one() -> None:

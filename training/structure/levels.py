@@ -13,7 +13,7 @@ from typing import Any
 
 from ...runtime.groups import Plan, default_plan, make_plan
 from ..complexity import total_macs
-from ..nodes import Architecture
+from ..nodes import NOTCH, Architecture, Widths
 
 TABLE_FORMAT = "basic-level-table"
 TABLE_VERSION = 1
@@ -39,9 +39,32 @@ class Learned:
     path: list[tuple[float, LevelEntry]]
 
     def within(self, arch: Architecture, macs: float) -> LevelEntry:
-        """The structure of least loss within so many multiplications per pixel; the lightest level if none is."""
-        found = [step for step in self.path if total_macs(arch, step[1].widths, step[1].plan) <= macs * (1 + 1e-9)]
-        return min(found, key=lambda step: step[0])[1] if found else self.levels[0]
+        """The structure of least loss within so many multiplications per pixel; the lightest level if none is.
+
+        What it leaves of them is spent on notches towards the next better structure of the path, the rest on any.
+        """
+        costs = [total_macs(arch, entry.widths, entry.plan) for _, entry in self.path]
+        fitting = [step for step, cost in zip(self.path, costs, strict=True) if cost <= macs * (1 + 1e-9)]
+        if not fitting:
+            return self.levels[0]
+        least, best = min(fitting, key=lambda step: step[0])
+        better = [(cost, step[1]) for step, cost in zip(self.path, costs, strict=True) if step[0] < least]
+        if not better:
+            return best
+        best = _towards(arch, best, min(better, key=lambda each: each[0])[1].widths, macs)
+        return _towards(arch, best, arch.full(), macs)
+
+
+def _towards(arch: Architecture, start: LevelEntry, goal: Widths, macs: float) -> LevelEntry:
+    """`start` widened by notches, a node at a time in turns, where `goal` is wider and as long as the budget lasts."""
+    widths, before = start.widths, None
+    while widths != before:
+        before = widths
+        for name in widths:
+            wider = widths | {name: widths[name] + NOTCH}
+            if wider[name] <= goal[name] and total_macs(arch, wider, start.plan) <= macs * (1 + 1e-9):
+                widths = wider
+    return LevelEntry(widths, start.plan)
 
 
 def load_learned(arch: Architecture, path: Path = LEARNED) -> Learned | None:
@@ -69,6 +92,11 @@ def learned_levels(arch: Architecture, num_levels: int) -> list[LevelEntry]:
     learned = load_learned(arch)
     if learned is None:
         return default_levels(arch, num_levels)
+    return cut_levels(learned, arch, num_levels)
+
+
+def cut_levels(learned: Learned, arch: Architecture, num_levels: int) -> list[LevelEntry]:
+    """The levels of a learned table, or for another number of them as many cut from its path, lightest first."""
     if num_levels == len(learned.levels):
         return learned.levels
     if not 1 <= num_levels <= MAX_LEVELS:

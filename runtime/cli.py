@@ -19,7 +19,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from .. import __version__
+from . import bitstream
 from .bitstream import DEFAULT_MAX_PIXELS, MAX_QUALITY
+from .budget import LatencyProfile
 from .bundle import DEFAULT_BUNDLE
 from .codec import DEFAULT_QUALITY, DEFAULT_TILE_SIZE, Codec
 from .describe import describe, doctor
@@ -70,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
 def _encode_parser(parser: argparse.ArgumentParser) -> None:
     _common(parser, "image, or folder of images", f"{BITSTREAM_SUFFIX} file, or folder")
     add = parser.add_argument
-    add("--level", type=_level, metavar="L", help="analysis and entropy level, 0 the lightest (default: the heaviest)")
+    level = parser.add_mutually_exclusive_group()
+    _level_or_budget(level, "analysis and entropy level, 0 the lightest (default: the heaviest)")
     add("--entropy-level", type=_level, metavar="L", help="entropy level alone: what the decoder must run")
     rate = parser.add_mutually_exclusive_group()
     rate.add_argument("--quality", type=int, metavar="Q", help=f"0..{MAX_QUALITY} (default: {DEFAULT_QUALITY})")
@@ -82,9 +85,19 @@ def _encode_parser(parser: argparse.ArgumentParser) -> None:
 
 def _decode_parser(parser: argparse.ArgumentParser) -> None:
     _common(parser, f"{BITSTREAM_SUFFIX} file, or folder of them", "image, or folder")
-    parser.add_argument("--level", type=_level, metavar="L", help="synthesis level (default: the file's entropy level)")
+    _level_or_budget(parser.add_mutually_exclusive_group(), "synthesis level (default: the file's entropy level)")
     parser.add_argument("--suffix", type=_suffix, default=".png", help="of images in a folder (default: %(default)s)")
     parser.set_defaults(run=_decode)
+
+
+def _level_or_budget(group: argparse._MutuallyExclusiveGroup, level_help: str) -> None:
+    group.add_argument("--level", type=_level, metavar="L", help=level_help)
+    group.add_argument(
+        "--budget-ms",
+        type=float,
+        metavar="MS",
+        help="heaviest level that codes an image in this time (with --latency-profile); opening networks apart",
+    )
 
 
 def _suffix(text: str) -> str:
@@ -125,7 +138,8 @@ def _common(parser: argparse.ArgumentParser, source: str, target: str) -> None:
     add("target", type=_path, metavar="OUT", help=target)
     add("--bundle", type=_path, metavar="BUNDLE", help="folder or zip (default: the packaged one)")
     add("--engine", default=DEFAULT_ENGINE, choices=engine_names(), help="default: %(default)s")
-    add("--threads", type=_threads, metavar="N", help="of the engine (default: its choice)")
+    add("--threads", type=_threads, metavar="N", help="of the engine (default: the profile's, or the engine's choice)")
+    add("--latency-profile", type=_path, metavar="FILE", help="of basic-bench --save-profile here, for --budget-ms")
     add(
         "--max-pixels",
         type=_positive,
@@ -138,6 +152,8 @@ def _common(parser: argparse.ArgumentParser, source: str, target: str) -> None:
 
 def _encode(args: argparse.Namespace, log: Console) -> int:
     default = DEFAULT_QUALITY if args.target_bpp is None and args.target_psnr is None else None
+    if args.budget_ms is not None and default is None:
+        raise ValueError("--budget-ms: not with a target, which takes several encodings; give --quality")
 
     def one(codec: Codec, source: Path, target: Path) -> Row:
         found = encode_at(
@@ -149,6 +165,7 @@ def _encode(args: argparse.Namespace, log: Console) -> int:
             quality=default if args.quality is None else args.quality,
             target_bpp=args.target_bpp,
             target_psnr_db=args.target_psnr,
+            budget_ms=args.budget_ms,
         )
         with replacing(target) as file:
             file.write(found.data)
@@ -156,6 +173,7 @@ def _encode(args: argparse.Namespace, log: Console) -> int:
             message = f"{source}: the target is out of reach, took quality {found.quality}"
             log.print(message, style="yellow", markup=False)
         row = {"input": str(source), "output": str(target), "num_bytes": len(found.data), "bpp": found.bpp}
+        row |= {} if args.budget_ms is None else {"level": bitstream.read(found.data, args.max_pixels).header.level}
         return row | {"quality": found.quality} | ({} if found.psnr_db is None else {"psnr_db": found.psnr_db})
 
     return _each(args, log, pairs(args.source, args.target, image_suffixes(), BITSTREAM_SUFFIX), one)
@@ -163,7 +181,7 @@ def _encode(args: argparse.Namespace, log: Console) -> int:
 
 def _decode(args: argparse.Namespace, log: Console) -> int:
     def one(codec: Codec, source: Path, target: Path) -> Row:
-        image = codec.decode(source.read_bytes(), level=args.level)
+        image = codec.decode(source.read_bytes(), level=args.level, budget_ms=args.budget_ms)
         save_image(image, target)
         return {"input": str(source), "output": str(target), "size": list(image.size), "mode": image.mode}
 
@@ -175,9 +193,14 @@ def _each(
 ) -> int:
     """Do every file; one that fails is reported and the others go on."""
     rows, failed = [], 0
+    latency = _latency_profile(args)
+    threads = args.threads or (None if latency is None else latency.threads)
     if args.source.is_dir():
         args.target.mkdir(parents=True, exist_ok=True)
-    with Codec.open(args.bundle, args.engine, args.threads, args.max_pixels) as codec, _progress(log) as progress:
+    with (
+        Codec.open(args.bundle, args.engine, threads, args.max_pixels, latency_profile=latency) as codec,
+        _progress(log) as progress,
+    ):
         for level in (args.level, getattr(args, "entropy_level", None)):
             if level is not None:
                 codec.bundle.level(level)  # or fail once, not for every file
@@ -194,6 +217,17 @@ def _each(
         for row in rows:
             print("  ".join(_value(key, value) for key, value in row.items()))
     return 1 if failed else 0
+
+
+def _latency_profile(args: argparse.Namespace) -> LatencyProfile | None:
+    """The profile where a budget is given. ValueError where one of them comes without the other."""
+    if (args.budget_ms is None) != (args.latency_profile is None):
+        raise ValueError(
+            "expected --budget-ms and --latency-profile together; basic-bench --save-profile FILE measures a profile"
+        )
+    if args.budget_ms is not None and not 0 < args.budget_ms < float("inf"):
+        raise ValueError(f"--budget-ms: expected a positive number of milliseconds, got {args.budget_ms}")
+    return None if args.latency_profile is None else LatencyProfile.load(args.latency_profile)
 
 
 def _info(args: argparse.Namespace, log: Console) -> int:
@@ -246,7 +280,13 @@ def _print_table(rows: list[Row]) -> None:
 
 
 def _value(key: str, value: Any) -> str:
-    units = {"num_bytes": "{} bytes", "bpp": "{:.4f} bpp", "quality": "quality {}", "psnr_db": "{:.2f} dB"}
+    units = {
+        "num_bytes": "{} bytes",
+        "bpp": "{:.4f} bpp",
+        "quality": "quality {}",
+        "level": "level {}",
+        "psnr_db": "{:.2f} dB",
+    }
     return units.get(key, "{}").format("x".join(map(str, value)) if isinstance(value, list) else value)
 
 

@@ -36,14 +36,16 @@ def encode_at(
     quality: int | None = None,
     target_bpp: float | None = None,
     target_psnr_db: float | None = None,
+    budget_ms: float | None = None,
 ) -> Encoded:
     """Encode at a quality, or at the best quality within `target_bpp`, or the lowest that has `target_psnr_db`.
 
     PSNR is that of decoding with the stream's own level. Out of reach, the nearest quality is taken, `reached` False.
+    `budget_ms`: of the one encoding at a quality, as in `Codec.encode`.
 
     Raises:
-        ValueError: not exactly one of quality and the targets.
-        ImageError, BundleError: as `Codec.encode`.
+        ValueError: not exactly one of quality and the targets, or a budget with a target.
+        ImageError, BundleError, BudgetError: as `Codec.encode`.
     """
     if sum(choice is not None for choice in (quality, target_bpp, target_psnr_db)) != 1:
         raise ValueError("encode_at: expected exactly one of quality, target_bpp and target_psnr_db")
@@ -51,10 +53,14 @@ def encode_at(
         raise ValueError(f"target_bpp: expected a positive number, got {target_bpp}")
     if target_psnr_db is not None and not (target_psnr_db >= 0 and math.isfinite(target_psnr_db)):
         raise ValueError(f"target_psnr_db: expected a number of at least 0, got {target_psnr_db}")
+    if budget_ms is not None and quality is None:
+        raise ValueError("encode_at: budget_ms is of one encoding, a target takes several; give a quality")
     picture = from_any(image, codec.max_pixels)
 
     def attempt(at: int) -> Encoded:
-        data = codec.encode(picture, level=level, entropy_level=entropy_level, quality=at, tile_size=tile_size)
+        data = codec.encode(
+            picture, level=level, entropy_level=entropy_level, quality=at, tile_size=tile_size, budget_ms=budget_ms
+        )
         bpp = 8 * len(data) / (picture.width * picture.height)
         if target_psnr_db is None:
             return Encoded(data, at, bpp, None, target_bpp is None or bpp <= target_bpp)

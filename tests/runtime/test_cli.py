@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from basic.runtime import cli, describe
+from basic.runtime.budget import STEPS, LatencyProfile
 from basic.runtime.bundle import Bundle
 
 
@@ -68,6 +69,60 @@ def test_targets(photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[s
     assert status == 0 and json.loads(out)[0]["bpp"] <= bpp
     status, out, err = run(capsys, "encode", photo, coded, "--level", 0, "--target-psnr", 999, "--json", *bundle)
     assert status == 0 and json.loads(out)[0]["quality"] == 63 and "out of reach" in err
+
+
+@pytest.fixture
+def profile(bundle_path: Path, tmp_path: Path) -> Path:
+    """A latency profile in which every step of level l takes 10 (l + 1) ms, whatever the size."""
+    levels = Bundle.open(bundle_path).levels
+    curves = {n: dict.fromkeys(STEPS, ((4096, 10.0 * (n + 1)), (1 << 20, 10.0 * (n + 1)))) for n in levels}
+    found = LatencyProfile("ort", 1, {n: level.entropy_id.hex() for n, level in levels.items()}, curves, {})
+    path = tmp_path / "latency.json"
+    path.write_text(found.to_json())
+    return path
+
+
+def test_budgets(
+    photo: Path, profile: Path, bundle: list[str], bundle_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coded, lightest = photo.with_suffix(".bsc"), min(Bundle.open(bundle_path).levels)
+    heaviest = max(Bundle.open(bundle_path).levels)
+    assert heaviest > lightest
+    common = ["--latency-profile", profile, *bundle]
+    for budget_ms, level in ((1e6, heaviest), (20 * (lightest + 1), lightest)):
+        status, out, err = run(capsys, "encode", photo, coded, "--budget-ms", budget_ms, "--json", *common)
+        assert (status, err) == (0, "") and json.loads(out)[0]["level"] == level
+    decoded = {}
+    run(capsys, "encode", photo, coded, "--level", lightest, *bundle)
+    for option, value in (("--level", heaviest), ("--budget-ms", 10 * (lightest + 1) + 10 * (heaviest + 1))):
+        more = common if option == "--budget-ms" else bundle
+        path = photo.with_name(f"{option}.png")
+        assert run(capsys, "decode", coded, path, option, value, *more)[0] == 0
+        decoded[option] = path.read_bytes()
+    assert decoded["--level"] == decoded["--budget-ms"]
+    status, out, err = run(capsys, "decode", coded, photo.with_name("late.png"), "--budget-ms", 1, *common)
+    assert status == 1 and "entropy level" in err and not photo.with_name("late.png").exists()
+
+
+def test_budgets_that_make_no_sense(
+    photo: Path, profile: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for arguments, words in (
+        (["--budget-ms", 50], "together"),
+        (["--latency-profile", profile], "together"),
+        (["--budget-ms", -1, "--latency-profile", profile], "positive"),
+        (["--budget-ms", "nan", "--latency-profile", profile], "positive"),
+        (["--budget-ms", 50, "--latency-profile", profile, "--target-bpp", 1], "target"),
+    ):
+        status, _, err = run(capsys, "encode", photo, photo.with_suffix(".bsc"), *arguments, *bundle)
+        assert status == 2 and words in err
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["encode", str(photo), "out.bsc", "--level", "0", "--budget-ms", "5"])
+    assert exit_.value.code == 2
+    profile.write_text("{}")
+    arguments = ["--budget-ms", 50, "--latency-profile", profile, *bundle]
+    status, _, err = run(capsys, "encode", photo, photo.with_suffix(".bsc"), *arguments)
+    assert status == 1 and "save-profile" in err
 
 
 def test_failures_leave_nothing(photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,9 +15,10 @@ import numpy as np
 
 from ..runtime.bundle import Part
 from ..runtime.engine import Engine
-from ..runtime.engine_trt import TrtEngine, TrtSession
+from ..runtime.engine_trt import TrtEngine
 from ..runtime.onnx_file import Graph, Node, Port, write
 from ..runtime.trt_build import EngineFiles, SizeClass
+from ..runtime.trt_session import TrtSession
 from .floor import Peaks
 
 COPY_BYTES = 1 << 28

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .cuda_memory import Block, DeviceArray, pinned_array
+from .cuda_stream import Event, Stream
 from .errors import EngineError
 
 Array = NDArray[Any]
 
 CURE = "install the driver and the extra: pip install 'basic-nic[trt]'"
-MIN_BLOCK = 512
-"""Bytes: sizes are rounded up to powers of two from here, so that what was given back fits again."""
 COMPUTE_MAJOR, COMPUTE_MINOR, NUM_PROCESSORS = (
     "CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR",
     "CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR",
@@ -105,7 +105,7 @@ class Device:
         self._handle = handle
         self._free: dict[tuple[str, int], list[int]] = {}
         self._lock = threading.RLock()  # again by the same thread: garbage may be collected, blocks among it, inside
-        self._closed = False
+        self.is_closed = False
         self.allocated_bytes = 0
         """Bytes of the device that are taken and kept for use again."""
         with self.active():
@@ -159,11 +159,11 @@ class Device:
     def _attribute(self, name: str) -> int:
         return int(self.do("cuDeviceGetAttribute", getattr(self.api.CUdevice_attribute, name), self._handle))
 
-    def take(self, num_bytes: int) -> "Block":
+    def take(self, num_bytes: int) -> Block:
         """Memory of the device; given back when the block is no longer used."""
         return Block(self, "device", num_bytes)
 
-    def empty(self, shape: Sequence[int], dtype: Any) -> "DeviceArray":
+    def empty(self, shape: Sequence[int], dtype: Any) -> DeviceArray:
         """An array on the device with nothing in it yet."""
         kind = np.dtype(dtype)
         count = int(np.prod(shape, dtype=np.int64))
@@ -172,20 +172,20 @@ class Device:
     def pinned(self, shape: Sequence[int], dtype: Any) -> Array:
         """A numpy array in pinned memory, which copies to and from the device fastest."""
         num_bytes = int(np.prod(shape, dtype=np.int64)) * np.dtype(dtype).itemsize
-        return np.asarray(_Pinned(Block(self, "host", num_bytes), shape, dtype))
+        return pinned_array(Block(self, "host", num_bytes), shape, dtype)
 
-    def event(self, timing: bool = False) -> "Event":
+    def event(self, timing: bool = False) -> Event:
         """An event that has not been recorded yet."""
         return Event(self, timing)
 
     def close(self) -> None:
         """Free everything that was given back, and the primary context."""
-        if self._closed:
+        if self.is_closed:
             return
         with self.active():
             self.stream.close()
         with self._lock:
-            self._closed = True
+            self.is_closed = True
             kept, self._free = self._free, {}
         with self.active():
             for (kind, size), addresses in kept.items():
@@ -194,9 +194,9 @@ class Device:
         if self._retained is not None:
             self.do("cuDevicePrimaryCtxRelease", self._retained)
 
-    def _acquire(self, kind: str, size: int) -> int:
+    def acquire(self, kind: str, size: int) -> int:
         with self._lock:
-            if self._closed:
+            if self.is_closed:
                 raise EngineError("CUDA: this device is closed; open another engine")
             kept = self._free.get((kind, size))
             if kept:
@@ -208,184 +208,13 @@ class Device:
                 self.allocated_bytes += size
         return address
 
-    def _give_back(self, kind: str, address: int, size: int) -> None:
+    def give_back(self, kind: str, address: int, size: int) -> None:
         """Keep for the next that asks; after `close` the context may be gone, and the memory with it."""
         with self._lock:
-            if not self._closed:
+            if not self.is_closed:
                 self._free.setdefault((kind, size), []).append(address)
 
     def _release(self, kind: str, address: int, size: int) -> None:
         self.do("cuMemFree" if kind == "device" else "cuMemFreeHost", address)
         if kind == "device":
             self.allocated_bytes -= size
-
-
-class Block:
-    """Memory of a device or pinned memory of the host, given back with the last reference."""
-
-    def __init__(self, device: Device, kind: str, num_bytes: int) -> None:
-        self._device, self._kind = device, kind
-        self.num_bytes = MIN_BLOCK << max(0, (max(num_bytes, 1) - 1).bit_length() - (MIN_BLOCK - 1).bit_length())
-        self.address = device._acquire(kind, self.num_bytes)
-
-    def __del__(self) -> None:
-        if hasattr(self, "address"):  # not where taking it failed
-            self._device._give_back(self._kind, self.address, self.num_bytes)
-
-    @property
-    def device(self) -> Device:
-        return self._device
-
-
-class _Pinned:
-    """What numpy takes an array from, and keeps as long as the array lives."""
-
-    def __init__(self, block: Block, shape: Sequence[int], dtype: Any) -> None:
-        self._block = block
-        self.__array_interface__ = {
-            "data": (block.address, False),
-            "shape": tuple(int(side) for side in shape),
-            "typestr": np.dtype(dtype).str,
-            "version": 3,
-        }
-
-
-def is_pinned(array: Array) -> bool:
-    """Whether an array, or what it is a view of, came from `Device.pinned`."""
-    base: Any = array
-    while isinstance(base, np.ndarray):
-        base = base.base
-    return isinstance(base, _Pinned)
-
-
-class DeviceArray:
-    """A C-contiguous array in memory of the device.
-
-    Offers `__cuda_array_interface__` to other libraries, valid once the stream was waited for; `numpy.asarray` copies
-    it to the host.
-    """
-
-    def __init__(self, block: Block, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
-        self.block, self.shape, self.dtype = block, shape, dtype
-
-    @property
-    def address(self) -> int:
-        return self.block.address
-
-    @property
-    def num_bytes(self) -> int:
-        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.itemsize
-
-    @property
-    def __cuda_array_interface__(self) -> dict[str, Any]:
-        stream = self.block.device.stream.handle
-        return {
-            "shape": self.shape,
-            "typestr": self.dtype.str,
-            "data": (self.address, False),
-            "strides": None,
-            "stream": int(stream),
-            "version": 3,
-        }
-
-    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
-        device = self.block.device
-        found = device.pinned(self.shape, self.dtype)
-        with device.active():
-            device.stream.download(found, self.address)
-            device.stream.wait()
-        return found if dtype is None else found.astype(dtype)
-
-    def __len__(self) -> int:
-        return self.shape[0]
-
-
-class Stream:
-    """The order in which a device works. Threads may share it, and may record in it."""
-
-    def __init__(self, device: Device) -> None:
-        self._device = device
-        self._lock = threading.RLock()
-        self.handle = device.do("cuStreamCreate", 1)  # CU_STREAM_NON_BLOCKING
-
-    def upload(self, address: int, array: Array) -> None:
-        """Host -> device; `array` is C-contiguous, pinned for speed, and lives until the stream was waited for."""
-        self._ask("cuMemcpyHtoDAsync", address, array.ctypes.data, array.nbytes, self.handle)
-
-    def download(self, array: Array, address: int) -> None:
-        """Device -> host, likewise."""
-        self._ask("cuMemcpyDtoHAsync", array.ctypes.data, address, array.nbytes, self.handle)
-
-    def copy(self, to: int, source: int, num_bytes: int) -> None:
-        """Device -> device."""
-        self._ask("cuMemcpyDtoDAsync", to, source, num_bytes, self.handle)
-
-    def record(self, timing: bool = False) -> "Event":
-        """An event that has happened once all that was asked for so far is done."""
-        event = Event(self._device, timing)
-        self._ask("cuEventRecord", event.handle, self.handle)
-        return event
-
-    def wait(self) -> None:
-        """Block until everything asked for is done."""
-        self.record().wait()  # a whole stream must not be waited for while another thread records in it
-
-    def wait_for(self, event: "Event") -> None:
-        """Do what follows only after an event of another stream; the host does not wait."""
-        self._ask("cuStreamWaitEvent", self.handle, event.handle, 0)
-
-    def capture(self, work: Any) -> "CudaGraph":
-        """What `work()` asks for, recorded instead of done; other threads can ask for nothing meanwhile."""
-        api = self._device.api
-        with self._lock:
-            self._device.do("cuStreamBeginCapture", self.handle, api.CUstreamCaptureMode.CU_STREAM_CAPTURE_MODE_RELAXED)
-            try:
-                work()
-            finally:
-                graph = self._device.do("cuStreamEndCapture", self.handle)
-        return CudaGraph(self._device, graph)
-
-    def launch(self, graph: "CudaGraph") -> None:
-        """All that was recorded."""
-        self._ask("cuGraphLaunch", graph.handle, self.handle)
-
-    def _ask(self, name: str, *arguments: Any) -> None:
-        with self._lock:
-            self._device.do(name, *arguments)
-
-    def close(self) -> None:
-        self.wait()
-        self._device.do("cuStreamDestroy", self.handle)
-
-
-class Event:
-    """A point in a stream's work."""
-
-    def __init__(self, device: Device, timing: bool) -> None:
-        self._device = device
-        self.handle = device.do("cuEventCreate", 0 if timing else 2)  # 2: CU_EVENT_DISABLE_TIMING, cheaper
-
-    def wait(self) -> None:
-        """Block until it has happened."""
-        self._device.do("cuEventSynchronize", self.handle)
-
-    def ms_since(self, earlier: "Event") -> float:
-        """Milliseconds on the device between two events that have happened, both made for timing."""
-        return float(self._device.do("cuEventElapsedTime", earlier.handle, self.handle))
-
-    def __del__(self) -> None:
-        if hasattr(self, "handle") and not self._device._closed:
-            self._device.api.cuEventDestroy(self.handle)
-
-
-class CudaGraph:
-    """Recorded work that is asked for with one call. Its shapes and addresses are those of the recording."""
-
-    def __init__(self, device: Device, graph: Any) -> None:
-        self._device = device
-        self.handle = device.do("cuGraphInstantiate", graph, 0)
-        device.do("cuGraphDestroy", graph)
-
-    def __del__(self) -> None:
-        if hasattr(self, "handle") and not self._device._closed:
-            self._device.api.cuGraphExecDestroy(self.handle)

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .cuda import Device, Stream
+from .cuda import Device
+from .cuda_stream import Stream
 from .errors import ImageError
 from .image import Picture
 

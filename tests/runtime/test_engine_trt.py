@@ -12,7 +12,8 @@ from PIL import Image
 from basic.runtime import cuda
 from basic.runtime.bundle import Bundle
 from basic.runtime.codec import Codec
-from basic.runtime.cuda import Device, DeviceArray
+from basic.runtime.cuda import Device
+from basic.runtime.cuda_memory import DeviceArray
 from basic.runtime.engine import open_engine
 from basic.runtime.engine_trt import TrtEngine
 from basic.runtime.errors import EngineError

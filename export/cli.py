@@ -18,7 +18,7 @@ from ..runtime.bundle import FORMAT, FORMAT_VERSION, NUM_QUALITIES, Bundle, cont
 from ..runtime.engine_oracle import Layers, layers_to_arrays
 from ..runtime.entropy_file import complete, lean
 from ..runtime.errors import BasicError
-from ..runtime.tables import TableArrays, build_tables, gaussian_tables, join
+from ..runtime.tables import TableArrays, build_tables, join, scale_mixture_tables
 from ..runtime.trt_build import beside_folder
 from ..training.checkpoint import SHIPPED, Checkpoint, load_checkpoint
 from ..training.complexity import part_macs
@@ -132,7 +132,7 @@ def export(
     model = checkpoint.model
     scales = scale_table().numpy()
     z_tables = build_tables(list(z_pmfs(model, Z_REACH)), [-Z_REACH] * model.arch.hyper_channels)
-    tables = join(gaussian_tables(scales), z_tables)
+    tables = join(scale_mixture_tables(scales), z_tables)
     gain, inverse_gain = gain_tables(model)
     report = Table(
         "level", "groups", "kMAC/pixel", "parameters", "transforms to torch", "tightest bound", "exactness costs"

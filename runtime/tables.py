@@ -126,9 +126,10 @@ def gaussian_tables(scales: npt.NDArray[np.float64], precision: int = DEFAULT_PR
 def scale_mixture_tables(scales: npt.NDArray[np.float64], precision: int = DEFAULT_PRECISION) -> TableArrays:
     """One table per predicted scale: a Gaussian whose true scale is scattered about the predicted one, log-normally.
 
-    No network knows the scale exactly, and the mixture over what it may be has heavier tails than the Gaussian (Gaussian
-    scale mixture, Wainwright & Simoncelli 1999). SCALE_SPREAD and SCALE_SHIFT were fitted to held-out photographs; files
-    come out 1.3 to 1.7 % smaller. The first table stands for all scales below its own too and stays a Gaussian.
+    No network knows the scale exactly, and the mixture over what it may be has heavier tails than the Gaussian
+    (Gaussian scale mixture, Wainwright & Simoncelli 1999). SCALE_SPREAD and SCALE_SHIFT were fitted to held-out
+    photographs; files come out 1.3 to 1.7 % smaller. The first table stands for all scales below its own too and stays
+    a Gaussian.
     """
     nodes, weights = np.polynomial.hermite_e.hermegauss(MIXTURE_NODES)
     weights = weights / weights.sum()

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <vector>
 
+#include "arrow.h"
 #include "cdf.h"
 #include "crc32c.h"
 #include "dispatch.h"
@@ -91,10 +92,13 @@ Tables make_tables(const py::array& frequencies, const py::array& lengths, const
   return Tables(frequency_data, size_of(frequencies), length_data, offset_data, size_of(lengths), precision);
 }
 
-py::bytes encode(const py::array& symbols, const py::array& indexes, const Tables& tables, int num_lanes) {
+py::bytes encode(const py::array& symbols, const py::array& indexes, const Tables& tables, int num_lanes, py::ssize_t max_overhead) {
   if (num_lanes < 0 || num_lanes > basic::kMaxLanes || (num_lanes & (num_lanes - 1)))
     throw py::value_error("num_lanes: expected 1, 2, 4, 8, 16, 32, or 0 for what suits the size, got " +
                           std::to_string(num_lanes));
+  if (max_overhead != 0 && max_overhead < static_cast<py::ssize_t>(basic::kMinOverhead))
+    throw py::value_error("max_overhead: expected at least " + std::to_string(basic::kMinOverhead) +
+                          " bytes, or 0 for no limit, got " + std::to_string(max_overhead));
   return with_symbols(symbols, [&](auto* symbol_data) {
     check_same_shape(symbols, indexes, "symbols and indexes");
     return with_indexes(indexes, tables, [&](auto* index_data) {
@@ -102,7 +106,8 @@ py::bytes encode(const py::array& symbols, const py::array& indexes, const Table
       basic::EncodedStream stream;
       {
         py::gil_scoped_release release;
-        stream = basic::encode_stream(tables, symbol_data, index_data, size, static_cast<uint32_t>(num_lanes));
+        stream = basic::encode_stream(tables, symbol_data, index_data, size, static_cast<uint32_t>(num_lanes),
+                                      static_cast<size_t>(max_overhead));
       }
       py::bytes bytes(nullptr, stream.num_bytes());
       auto* target = reinterpret_cast<uint8_t*>(PyBytes_AS_STRING(bytes.ptr()));
@@ -179,22 +184,13 @@ basic::Planes planes_of(const py::array& from, const py::array& to, const char* 
           step(from, 2)};
 }
 
-// The head of the C data interface's struct ArrowArray, all that is read here.
-struct ArrowArray {
-  int64_t length, null_count, offset, num_buffers, num_children;
-  const void** buffers;
-  ArrowArray** children;
-};
-
 // The bytes behind a capsule "arrow_array" as Pillow makes them: a fixed-size list of bytes, one item a pixel.
 py::array_t<uint8_t> arrow_bytes(py::capsule capsule, size_t size) {
   if (std::string(capsule.name() ? capsule.name() : "") != "arrow_array")
     throw py::type_error("capsule: expected one named arrow_array");
-  const auto* list = capsule.get_pointer<const ArrowArray>();
-  const ArrowArray* bytes = list->num_children == 1 ? list->children[0] : nullptr;
-  if (!bytes || list->offset || bytes->offset || bytes->num_buffers != 2 || static_cast<size_t>(bytes->length) != size)
-    throw py::value_error("capsule: expected a list of " + std::to_string(size) + " bytes");
-  py::array_t<uint8_t> array(static_cast<py::ssize_t>(size), static_cast<const uint8_t*>(bytes->buffers[1]), capsule);
+  const uint8_t* bytes = basic::arrow_bytes(capsule.get_pointer<const basic::ArrowArray>(), size);
+  if (!bytes) throw py::value_error("capsule: expected a list of " + std::to_string(size) + " bytes");
+  py::array_t<uint8_t> array(static_cast<py::ssize_t>(size), bytes, capsule);
   array.attr("flags").attr("writeable") = false;
   return array;
 }
@@ -313,7 +309,8 @@ PYBIND11_MODULE(_ans, module) {
            py::arg("y_hat") = py::none())
       .def("finish", &Decoder::finish)
       .def_property_readonly("position", &Decoder::position);
-  module.def("encode", &encode, py::arg("symbols"), py::arg("indexes"), py::arg("tables"), py::arg("num_lanes") = 0);
+  module.def("encode", &encode, py::arg("symbols"), py::arg("indexes"), py::arg("tables"), py::arg("num_lanes") = 0,
+             py::arg("max_overhead") = 0);
   module.def("quantise", &quantise, py::arg("y"), py::arg("means"), py::arg("symbols"),
              py::arg("y_hat") = py::none());
   module.def("arrow_bytes", &arrow_bytes, py::arg("capsule"), py::arg("size"));

@@ -92,10 +92,14 @@ int row_to_bytes(const float* from, uint8_t* to, size_t width) {
   return all_numbers;
 }
 
+// Then there may be no memory that a row could begin in.
+bool is_empty(const Planes& planes) { return planes.num_planes == 0 || planes.height == 0 || planes.width == 0; }
+
 }  // namespace
 
 void to_floats(const uint8_t* from, float* to, const Planes& planes) {
   const ptrdiff_t pixel = planes.from_pixel;
+  if (is_empty(planes)) return;
   const bool interleaved = planes.num_planes == 3 && planes.from_plane == 1 && (pixel == 3 || pixel == 4);
   for (size_t row = 0; row < planes.height; ++row) {
     const auto r = static_cast<ptrdiff_t>(row);
@@ -111,6 +115,7 @@ void to_floats(const uint8_t* from, float* to, const Planes& planes) {
 }
 
 bool to_bytes(const float* from, uint8_t* to, const Planes& planes) {
+  if (is_empty(planes)) return true;
   bool all_numbers = true;
   for (size_t plane = 0; plane < planes.num_planes; ++plane)
     for (size_t row = 0; row < planes.height; ++row) {

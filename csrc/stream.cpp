@@ -9,10 +9,10 @@
 namespace basic {
 namespace {
 
-// A lane costs about five bits. Few lanes for few bytes: the share stays near 0.2 %. An image of one tile never takes
-// more than 16.
+// A lane costs four to five bits. Few lanes for few bytes: the states of 16 lanes take less than 0.3 % of 4608 bytes.
 constexpr struct { size_t num_bytes; uint32_t num_lanes; } kLanesFor[] = {
-    {1 << 18, 32}, {4096, 16}, {2048, 8}, {1024, 4}, {512, 2}, {0, 1}};
+    {1 << 18, 32}, {4608, 16}, {2048, 8}, {1024, 4}, {512, 2}, {0, 1}};
+constexpr size_t kOverheadOf32 = 20;  // bytes; not worth a try where fewer are allowed
 
 uint32_t lanes_for(size_t num_bytes) {
   for (const auto& row : kLanesFor)
@@ -42,6 +42,30 @@ int log2_floor(uint32_t value) {
   int log = 0;
   while (value >>= 1) ++log;
   return log;
+}
+
+// log2 in 256ths, rounded down: by squaring, so that every machine finds the same. value > 0.
+int64_t log2_256ths(uint32_t value) {
+  const int whole = log2_floor(value);
+  uint64_t mantissa = static_cast<uint64_t>(value) << (31 - whole);  // 2^31 to 2^32
+  int64_t log = whole;
+  for (int bit = 0; bit < 8; ++bit) {
+    mantissa = mantissa * mantissa >> 31;
+    log = 2 * log + static_cast<int64_t>(mantissa >> 32);
+    mantissa >>= mantissa >> 32;
+  }
+  return log;
+}
+
+// What a stream takes beyond its symbols, in 256ths of a bit: at most, and less than a bit too much.
+int64_t overhead_256ths(size_t num_header_bytes, const uint32_t* first_states, const uint32_t* states, uint32_t num_lanes,
+                        uint32_t lane_0) {
+  int64_t overhead = 256 * 8 * static_cast<int64_t>(num_header_bytes) - (log2_256ths(lane_0) - 256 * 16);
+  for (uint32_t lane = 1; lane < num_lanes; ++lane) {
+    overhead += log2_256ths(first_states[lane]) + 1 - 256 * 16;  // 16 bits put into a state of more
+    overhead += 256 * (4 + log2_floor(states[lane])) - log2_256ths(states[lane]);
+  }
+  return overhead;
 }
 
 // Memory of a thread's last stream. Fresh pages cost a short stream more than its symbols do, and two threads that ask
@@ -130,12 +154,13 @@ std::vector<uint8_t> make_header(uint32_t num_lanes, size_t tail_position, uint3
   return header;
 }
 
-// Encode with this many lanes; false where there are too few words for their start values.
+// Encode with this many lanes; false where there are too few words for their start values, or where header, states and
+// termination take more than max_overhead bytes (unless it is 0).
 template <class Symbol, class Index>
-bool encode_lanes(const Tables& tables, uint32_t num_lanes, const Symbol* symbols, const Index* indexes,
-                  size_t num_symbols, EncodedStream& stream) {
+bool encode_lanes(const Tables& tables, uint32_t num_lanes, size_t max_overhead, const Symbol* symbols,
+                  const Index* indexes, size_t num_symbols, EncodedStream& stream) {
   const TableView view = tables.view();
-  uint32_t states[kMaxLanes];
+  uint32_t states[kMaxLanes], first_states[kMaxLanes];
   std::fill(states, states + kMaxLanes, kStateLow);
   WordBuffer words(num_symbols / 4 + 64 * kMaxWordsPerSymbol);
   size_t tail = 0;
@@ -143,10 +168,15 @@ bool encode_lanes(const Tables& tables, uint32_t num_lanes, const Symbol* symbol
     tail = encode_tail(view, states, num_lanes, words, symbols, indexes, num_symbols);
     if (tail == SIZE_MAX) return false;
   }
+  std::copy(states, states + kMaxLanes, first_states);
   encode_range(view, states, num_lanes, words, symbols, indexes, 0, num_lanes > 1 ? tail : num_symbols);
   if (words.writer().room() < 3 * kMaxLanes) words.grow();
-  for (uint32_t lane = num_lanes - 1; lane > 0; --lane) put_state(states[lane], states[0], words.writer());
-  stream.header = make_header(num_lanes, tail, states[0]);
+  uint32_t lane_0 = states[0];
+  for (uint32_t lane = num_lanes - 1; lane > 0; --lane) put_state(states[lane], lane_0, words.writer());
+  stream.header = make_header(num_lanes, tail, lane_0);
+  if (max_overhead && overhead_256ths(stream.header.size(), first_states, states, num_lanes, lane_0) >
+                          static_cast<int64_t>(256 * 8 * max_overhead))
+    return false;
   stream.words = words.words();
   return true;
 }
@@ -169,19 +199,21 @@ void EncodedStream::copy_to(uint8_t* bytes) const {
 // The size decides the number of lanes and is known afterwards: guess, and encode again where that was wrong.
 template <class Symbol, class Index>
 EncodedStream encode_stream(const Tables& tables, const Symbol* symbols, const Index* indexes, size_t num_symbols,
-                            uint32_t num_lanes) {
+                            uint32_t num_lanes, size_t max_overhead) {
   EncodedStream stream;
   const auto encode_at_most = [&](uint32_t lanes) {
-    while (!encode_lanes(tables, lanes, symbols, indexes, num_symbols, stream)) lanes /= 2;
+    while (!encode_lanes(tables, lanes, max_overhead, symbols, indexes, num_symbols, stream)) lanes /= 2;
     return lanes;
   };
   if (num_lanes) {
     encode_at_most(num_lanes);
     return stream;
   }
-  const uint32_t guess = encode_at_most(lanes_for(guess_bytes(tables.view(), symbols, indexes, num_symbols)));
-  const uint32_t wanted = lanes_for(stream.num_bytes());
-  if (wanted != guess) encode_at_most(wanted);
+  const uint32_t most = max_overhead && max_overhead < kOverheadOf32 ? 16 : kMaxLanes;
+  const uint32_t guess = std::min(most, lanes_for(guess_bytes(tables.view(), symbols, indexes, num_symbols)));
+  const uint32_t found = encode_at_most(guess);
+  const uint32_t wanted = std::min(most, lanes_for(stream.num_bytes()));
+  if (wanted < found || wanted > guess) encode_at_most(wanted);
   return stream;
 }
 
@@ -282,7 +314,7 @@ void StreamDecoder::finish() {
 }
 
 #define BASIC_INSTANTIATE_STREAM(Symbol, Index) \
-  template EncodedStream encode_stream(const Tables&, const Symbol*, const Index*, size_t, uint32_t);
+  template EncodedStream encode_stream(const Tables&, const Symbol*, const Index*, size_t, uint32_t, size_t);
 BASIC_INSTANTIATE_STREAM(int16_t, uint8_t)
 BASIC_INSTANTIATE_STREAM(int16_t, uint16_t)
 BASIC_INSTANTIATE_STREAM(int32_t, uint8_t)

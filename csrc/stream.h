@@ -28,10 +28,12 @@ struct EncodedStream {
 };
 
 // Indexes must be below tables.view().num_tables: the caller checks. num_lanes: a power of two up to 32, or 0 for what
-// suits the size; fewer where there are too few words for their start values.
+// suits the size; fewer where there are too few words for their start values. Fewer, too, where header, states and
+// termination would take more than max_overhead bytes; 0 or at least kMinOverhead.
+constexpr size_t kMinOverhead = 5;  // of one lane
 template <class Symbol, class Index>
 EncodedStream encode_stream(const Tables& tables, const Symbol* symbols, const Index* indexes, size_t num_symbols,
-                            uint32_t num_lanes);
+                            uint32_t num_lanes, size_t max_overhead = 0);
 
 // Reads one stream in any number of calls. The bytes and the tables must outlive it. After an error it stays failed.
 class StreamDecoder {

@@ -48,10 +48,11 @@ class Decoder:
     def position(self) -> int:
         """Symbols decoded so far."""
 
-def encode(symbols: _Array, indexes: _Array, tables: Tables, num_lanes: int = 0) -> bytes:
+def encode(symbols: _Array, indexes: _Array, tables: Tables, num_lanes: int = 0, max_overhead: int = 0) -> bytes:
     """symbols: int16 or int32, indexes: uint8 or uint16, one shape -> one stream.
 
     num_lanes: 1, 2, 4, 8, 16 or 32 (fewer where the stream is too short for them); 0 takes what suits the size.
+    max_overhead: bytes that header, states and termination may take, at least 5; fewer lanes keep it. 0: any.
     Raises TypeError, ValueError or IndexError naming the argument.
 
     >>> stream = encode(symbols, indexes, tables)

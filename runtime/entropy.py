@@ -26,6 +26,8 @@ NUM_SCALES = 64
 """Tables 0..63 are the Gaussians of y; table 64 + c is channel c of z."""
 MAX_SYMBOL = 1 << 20
 """Symbols and z_hat beyond this are refused; y_hat in eighths stays below 2^24, exact in float32."""
+MAX_OVERHEAD = 15
+"""Bytes of a tile's stream that are no symbols: with 25 of the frame, 40 for an image of one tile."""
 
 
 class EntropyPath:
@@ -68,7 +70,9 @@ class EntropyPath:
                     _quantise(y, places, means[i], chosen, None if y_hat is None else y_hat[i])
                 end = run.stop
         with measure(profile, "coder"):
-            return [_ans.encode(symbols[i], indexes[i], self._tables) for i in range(len(tiles))]
+            return [
+                _ans.encode(symbols[i], indexes[i], self._tables, max_overhead=MAX_OVERHEAD) for i in range(len(tiles))
+            ]
 
     def decode(
         self, payloads: Sequence[bytes | memoryview], height: int, width: int, profile: Profile | None = None

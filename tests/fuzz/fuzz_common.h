@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <vector>
 
 #include "../../csrc/stream.h"
@@ -31,6 +32,50 @@ inline void require(bool condition, const char* what) {
   std::fprintf(stderr, "broken: %s\n", what);
   std::abort();
 }
+
+// Any bits as a float.
+inline float take_float(Input& input) {
+  const uint32_t bits = input.take(4);
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+// Memory that ends exactly where element (planes, rows, columns) of an array with these steps may lie last, so that a
+// sanitizer sees every step beyond; negative steps begin at its other end. At least one element a step.
+template <class T>
+class Strided {
+ public:
+  Strided(const size_t (&shape)[3], const int (&steps)[3], T fill) {
+    ptrdiff_t first = 0, last = 0, step = 1;
+    for (int axis = 2; axis >= 0; --axis) {
+      strides[axis] = steps[axis] * step;
+      const ptrdiff_t reach = shape[axis] ? strides[axis] * (static_cast<ptrdiff_t>(shape[axis]) - 1) : 0;
+      (reach < 0 ? first : last) += reach;
+      step *= std::abs(steps[axis]) * static_cast<ptrdiff_t>(std::max<size_t>(shape[axis], 1));
+    }
+    const bool empty = shape[0] * shape[1] * shape[2] == 0;
+    all.assign(empty ? 0 : static_cast<size_t>(last - first) + 1, fill);
+    origin = all.data() - (empty ? 0 : first);
+  }
+  T& at(size_t plane, size_t row, size_t column) {
+    return origin[static_cast<ptrdiff_t>(plane) * strides[0] + static_cast<ptrdiff_t>(row) * strides[1] +
+                  static_cast<ptrdiff_t>(column) * strides[2]];
+  }
+  std::vector<T> all;
+  T* origin;
+  ptrdiff_t strides[3];
+};
+
+// Up to 15 planes of 7 rows of 63 elements, and steps of -3 to 3 without 0.
+struct Shape {
+  explicit Shape(Input& input) : size{input.take(1) % 16, input.take(1) % 8, input.take(1) % 64} {
+    for (int& step : steps) step = static_cast<int>(input.take(1) % 6) - 3, step += step >= 0;
+  }
+  size_t count() const { return size[0] * size[1] * size[2]; }
+  size_t size[3];
+  int steps[3];
+};
 
 // Tables of 2 to 130 symbols that fall off to both sides; precision 14.
 inline basic::Tables falling_tables(int num_tables) {

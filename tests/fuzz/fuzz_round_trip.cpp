@@ -1,10 +1,11 @@
-// Any symbols, indexes and number of lanes come back.
+// Any symbols, indexes, number of lanes and limit come back.
 #include "fuzz_common.h"
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   static const basic::Tables tables = falling_tables(96);
   Input input(bytes, size);
   const uint32_t lanes = input.take(1) % 7, repeat = 1 + input.take(1) % 64;
+  const size_t limit = input.take(1) % 32, max_overhead = limit < basic::kMinOverhead ? 0 : limit;
   std::vector<int32_t> symbols;
   std::vector<uint16_t> indexes;
   while (input.rest_size() > 0 && symbols.size() < 20000) {
@@ -18,7 +19,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
     }
   }
   const basic::EncodedStream stream =
-      basic::encode_stream(tables, symbols.data(), indexes.data(), symbols.size(), lanes == 6 ? 0 : 1u << lanes);
+      basic::encode_stream(tables, symbols.data(), indexes.data(), symbols.size(), lanes == 6 ? 0 : 1u << lanes,
+                           max_overhead);
   std::vector<uint8_t> coded(stream.num_bytes());
   stream.copy_to(coded.data());
   std::vector<int32_t> decoded;

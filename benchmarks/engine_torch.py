@@ -5,6 +5,7 @@ node, on the GPU where PyTorch has one (transforms in float16) and on the CPU ot
 """
 
 from collections.abc import Mapping
+from types import FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -76,6 +77,14 @@ def _compute(node: Node, x: list[Tensor]) -> Tensor:
     raise EngineError(f"engine torch: operator {node.op} is not known")
 
 
+def _alone(module: GraphModule, name: str) -> GraphModule:
+    """The module with a `forward` of its own: PyTorch counts compilations by code, and what it learned of shapes by
+    the code's name; shared by all parts of a level, that count ends compiling in the middle of it."""
+    code = GraphModule.forward.__code__.replace(co_name=name)
+    module.forward = MethodType(FunctionType(code, GraphModule.forward.__globals__), module)  # type: ignore[method-assign]
+    return module
+
+
 class TorchState:
     """A tensor that stays where the network runs."""
 
@@ -101,7 +110,7 @@ class TorchSession:
         try:
             with torch.inference_mode():
                 found = self._module(*(self._tensor(inputs[name]) for name in self._names.inputs))
-        except (RuntimeError, KeyError) as error:
+        except Exception as error:  # those of the compiler share no base
             raise EngineError(f"engine torch: {error}") from error
         return {name: self._result(name, tensor) for name, tensor in zip(self._names.outputs, found, strict=True)}
 
@@ -117,7 +126,7 @@ class TorchSession:
 class TorchEngine:
     """PyTorch, as the name says: "torch" eager, "torch-compiled" through torch.compile."""
 
-    def __init__(self, compiled: bool, num_threads: int | None = None, backend: str = "inductor") -> None:
+    def __init__(self, compiled: bool, num_threads: int | None = None, backend: Any = "inductor") -> None:
         self.name = "torch-compiled" if compiled else "torch"
         self._compiled, self._backend = compiled, backend
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -136,8 +145,18 @@ class TorchEngine:
         entry = bundle.level(level).parts[part]
         module = GraphModule(rewrite(bundle.read(entry.file), part, Form(self._half, as_bytes=False)))
         module = module.to(self.device).eval()
-        runs = torch.compile(module, backend=self._backend) if self._compiled else module
-        return TorchSession(runs, module, {name: np.dtype(dtype) for name, dtype, _ in entry.outputs}, self.device)
+        return TorchSession(
+            self._compile(module, f"level_{level}_{part}"),
+            module,
+            {name: np.dtype(dtype) for name, dtype, _ in entry.outputs},
+            self.device,
+        )
+
+    def _compile(self, module: GraphModule, name: str) -> Any:
+        """For every shape anew; where compiling ends early it is an error, not a silent fall back to eager."""
+        if not self._compiled:
+            return module
+        return torch.compile(_alone(module, name), backend=self._backend, fullgraph=True, dynamic=False)
 
     def close(self) -> None:
         """Nothing is held here."""

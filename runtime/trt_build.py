@@ -22,6 +22,7 @@ from .cuda import Device
 from .engine import refuse_int8
 from .errors import EngineError
 from .files import replacing
+from .heartbeat import heartbeat
 from .trt_graph import REVISION, Form, precision, rewrite
 
 Progress = Callable[[str], None]
@@ -239,7 +240,8 @@ class EngineFiles:
         what = f"level {level}, {part}"
         self.progress(f"building a TensorRT engine for {what} ({reason}); this takes seconds to minutes")
         started = time.monotonic()
-        data = self._build(bundle, level, part)
+        with heartbeat(self.progress, f"still building {what}"):
+            data = self._build(bundle, level, part)
         seconds = time.monotonic() - started
         about = key.as_json() | {
             "level": level,

@@ -5,9 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from torch.fx import GraphModule
 
 from basic.benchmarks.engine_torch import TorchEngine
 from basic.benchmarks.engines import open_codec, start
+from basic.benchmarks.gpu import part_inputs
 from basic.runtime.bundle import Bundle
 from basic.runtime.codec import Codec
 from basic.runtime.conformance import differing_parts
@@ -19,6 +21,26 @@ def test_integer_parts_are_exact(float_bundle_path: Path, compiled: bool) -> Non
     bundle = Bundle.open(float_bundle_path)
     engine = TorchEngine(compiled, num_threads=1, backend="eager")  # traced, not translated to C++
     assert differing_parts(engine, bundle, 0) == []
+
+
+def test_every_part_is_compiled_for_every_shape(float_bundle_path: Path) -> None:
+    """Parts share the code of one class; eight compilations of one code, and PyTorch runs the rest eagerly."""
+    bundle = Bundle.open(float_bundle_path)
+    compiled: list[str] = []
+
+    def backend(graph: GraphModule, inputs: object) -> GraphModule:
+        compiled.append("graph")
+        return graph
+
+    engine = TorchEngine(True, num_threads=1, backend=backend)
+    shapes, expected = ((64, 64), (64, 128), (128, 64)), 0
+    for level in bundle.levels:
+        for name, part in bundle.level(level).parts.items():
+            session = engine.open(bundle, level, name)
+            for height, width in shapes:
+                session.run(part_inputs(part, height, width, 1, as_bytes=False))
+            expected += len(shapes)
+    assert expected > 20 and len(compiled) == expected
 
 
 def test_files_cross(float_bundle_path: Path, data_folder: Path) -> None:

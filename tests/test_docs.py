@@ -3,6 +3,7 @@
 import argparse
 import re
 import shlex
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -77,6 +78,8 @@ def test_commands_parse() -> None:
         elif words[:2] == ["python", "-m"]:
             module = ROOT.joinpath(*words[2].split(".")[1:]).with_suffix(".py")
             assert module.exists(), f"{page}: {shlex.join(words)}: no {module.name}"
+        elif words[0].endswith(".sh"):
+            subprocess.run(["sh", "-n", ROOT / words[0]], check=True)
         else:
             assert words[0] in ("pip", "make"), f"{page}: {shlex.join(words)}: not checked by this test"
     assert parsed == set(PARSERS)

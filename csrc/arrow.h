@@ -1,4 +1,4 @@
-// Image bytes that another library shares by the Arrow C data interface.
+// Image bytes that libraries share by the Arrow C data interface.
 #pragma once
 
 #include <cstddef>
@@ -6,11 +6,20 @@
 
 namespace basic {
 
-// The head of that interface's struct ArrowArray, all that is read here.
+struct ArrowSchema {
+  const char *format, *name, *metadata;
+  int64_t flags, num_children;
+  ArrowSchema **children, *dictionary;
+  void (*release)(ArrowSchema*);
+  void* private_data;
+};
+
 struct ArrowArray {
   int64_t length, null_count, offset, num_buffers, num_children;
   const void** buffers;
-  ArrowArray** children;
+  ArrowArray **children, *dictionary;
+  void (*release)(ArrowArray*);
+  void* private_data;
 };
 
 // The `size` bytes of a fixed-size list of bytes, one item a pixel; null where `list` is anything else. Its pointers

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "arrow.h"
+#include "blocks.h"
 #include "cdf.h"
 #include "crc32c.h"
 #include "dispatch.h"
@@ -195,6 +196,71 @@ py::array_t<uint8_t> arrow_bytes(py::capsule capsule, size_t size) {
   return array;
 }
 
+// What an exported array holds: it goes with the last who reads the bytes.
+struct Lent {
+  PyObject* owner;
+  const void* buffers[2];
+};
+
+template <class T>
+py::capsule arrow_capsule(T value, const char* name) {
+  return py::capsule(new T(value), name, [](PyObject* capsule) {
+    auto* held = static_cast<T*>(PyCapsule_GetPointer(capsule, PyCapsule_GetName(capsule)));
+    if (held->release) held->release(held);
+    delete held;
+  });
+}
+
+// Bytes lent to whoever reads Arrow arrays: the capsules "arrow_schema" and "arrow_array" of a flat array of uint8.
+py::tuple arrow_capsules(const py::array& bytes) {
+  const auto* data = data_of<uint8_t>(bytes, "bytes", "uint8");
+  basic::ArrowSchema schema{};
+  schema.format = "C";
+  schema.name = "";
+  schema.release = [](basic::ArrowSchema* self) { self->release = nullptr; };
+  py::capsule about = arrow_capsule(schema, "arrow_schema");
+  auto* lent = new Lent{bytes.inc_ref().ptr(), {nullptr, data}};
+  basic::ArrowArray array{};
+  array.length = bytes.size();
+  array.num_buffers = 2;
+  array.buffers = lent->buffers;
+  array.private_data = lent;
+  array.release = [](basic::ArrowArray* self) {
+    const py::gil_scoped_acquire with_gil;
+    auto* held = static_cast<Lent*>(self->private_data);
+    Py_DECREF(held->owner);
+    delete held;
+    self->release = nullptr;
+  };
+  return py::make_tuple(about, arrow_capsule(array, "arrow_array"));
+}
+
+void blocks_to_bytes(const py::array& source, py::array target) {
+  const auto floats = static_cast<py::ssize_t>(basic::kBlockFloats), bytes = floats * py::ssize_t{sizeof(float)};
+  if (source.ndim() != 3 || !is<float>(source) || source.shape(2) != floats ||
+      (source.size() && (source.strides(2) != sizeof(float) || source.strides(0) % bytes ||
+                         (source.shape(1) > 1 && source.strides(1) != bytes))))
+    refuse("source", "a float32 array (rows, columns, 192) with contiguous rows", source);
+  const auto planes = target.ndim() == 3 ? target.shape(0) : 0;
+  if (!is<uint8_t>(target) || (planes != 1 && planes != 3 && planes != 4))
+    refuse("target", "a uint8 array (1, 3 or 4 planes, height, width)", target);
+  const auto side = static_cast<py::ssize_t>(basic::kBlockSide);
+  if ((target.shape(1) + side - 1) / side != source.shape(0) || (target.shape(2) + side - 1) / side != source.shape(1))
+    throw py::value_error("source and target: expected a block for 8x8 pixels, got " + describe(source) + " and " +
+                          describe(target));
+  const auto size = [&](int axis) { return static_cast<size_t>(target.shape(axis)); };
+  const basic::PixelPlaces places{size(0), size(1), size(2), target.strides(0), target.strides(1), target.strides(2)};
+  const auto* from = static_cast<const float*>(source.data());
+  auto* to = static_cast<uint8_t*>(target.mutable_data());  // refuses a read-only array
+  const ptrdiff_t block_row = source.strides(0) / py::ssize_t{sizeof(float)};
+  bool all_numbers = false;
+  {
+    py::gil_scoped_release release;
+    all_numbers = basic::blocks_to_bytes(from, block_row, to, places);
+  }
+  if (!all_numbers) throw py::value_error("source: expected numbers, got NaN");
+}
+
 void to_floats(const py::array& source, py::array target) {
   const basic::Planes planes = planes_of<uint8_t, float>(source, target, "uint8", "float32");
   const auto* from = static_cast<const uint8_t*>(source.data());
@@ -314,6 +380,8 @@ PYBIND11_MODULE(_ans, module) {
   module.def("quantise", &quantise, py::arg("y"), py::arg("means"), py::arg("symbols"),
              py::arg("y_hat") = py::none());
   module.def("arrow_bytes", &arrow_bytes, py::arg("capsule"), py::arg("size"));
+  module.def("arrow_capsules", &arrow_capsules, py::arg("bytes"));
+  module.def("blocks_to_bytes", &blocks_to_bytes, py::arg("source"), py::arg("target"));
   module.def("to_floats", &to_floats, py::arg("source"), py::arg("target"));
   module.def("to_bytes", &to_bytes, py::arg("source"), py::arg("target"));
   module.def("bits", &bits, py::arg("symbols"), py::arg("indexes"), py::arg("tables"));

@@ -234,6 +234,8 @@ class Codec:
     ) -> Any:
         """Bitstream -> Pillow image of mode L, LA, RGB or RGBA, as it was encoded.
 
+        Colours are lent to the image, not copied: whoever writes single pixels through `load()` takes a `copy()` first.
+
         level: of the synthesis; None takes the stream's entropy level. budget_ms: instead of a level, the heaviest
         synthesis with which decoding takes no longer by the codec's latency profile; the least that a file allows is
         its entropy level and the lightest synthesis. out: a numpy array, or an array on a GPU, that takes the pixels
@@ -277,11 +279,12 @@ class Codec:
             synthesis_level = path_level if level is None else self._networks.level(level)
             together.setdefault((path_level, synthesis_level, stream.header.quality), []).append(number)
         with measure(profile, "file"):
-            pictures = [empty_picture(stream) for stream in streams]
+            interleaved = self._networks.traits.block_images
+            pictures = [empty_picture(stream, interleaved) for stream in streams]
         for (path_level, synthesis_level, quality), numbers in together.items():
             latents = self._latents([streams[number] for number in numbers], path_level, profile)
             transform = self._networks.transform("synthesis", synthesis_level, self.bundle.inverse_gain(quality))
-            synthesise(transform, latents, [pictures[number].planes for number in numbers], profile)
+            synthesise(transform, latents, [pictures[number] for number in numbers], profile)
         return pictures
 
     def decode_latents(self, data: BytesLike) -> NDArray[np.int32]:

@@ -44,14 +44,16 @@ class Session(Protocol):
 class Traits:
     """How an engine likes its work; engines without a `traits` get these.
 
-    byte_images: analysis takes x as uint8 0..255 and synthesis gives x_hat so. window_size: largest side in pixels of
-    what transforms see at once, margins apart: at the full level 2048 take a few hundred MB. batch_pixels: windows of
-    equal shape run through a transform together up to so many pixels; entropy_batch_pixels: likewise tiles through the
-    entropy networks. overlap: whether one batch of tiles is coded while the networks run on another: "none"; "turns",
-    where the engine wants one network at a time; "queue", where it orders them itself.
+    byte_images: analysis takes x as uint8 0..255 and synthesis gives x_hat so. block_images: sessions of a synthesis
+    have `run_blocks`, whose x_hat is float32 (B, H/8, W/8, 192), see ort_graph.py. window_size: largest side in pixels
+    of what transforms see at once, margins apart: at the full level 2048 take a few hundred MB. batch_pixels: windows
+    of equal shape run through a transform together up to so many pixels; entropy_batch_pixels: likewise tiles through
+    the entropy networks. overlap: whether one batch of tiles is coded while the networks run on another: "none";
+    "turns", where the engine wants one network at a time; "queue", where it orders them itself.
     """
 
     byte_images: bool = False
+    block_images: bool = False
     window_size: int = 2048
     batch_pixels: int = 1 << 22
     entropy_batch_pixels: int = 1 << 20

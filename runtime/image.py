@@ -19,6 +19,7 @@ from . import _ans
 from .alpha import MAX_ICC_BYTES
 from .bitstream import MAX_SIDE
 from .errors import EngineError, ImageError, ImageWarning
+from .ort_graph import BLOCK
 from .tiles import Box
 
 Bytes = NDArray[np.uint8]
@@ -37,12 +38,20 @@ _OTHER_COLOURS = ("CMYK", "YCbCr", "HSV", "LAB")
 class Picture:
     """An image as the codec sees it: planes uint8 (1 or 3, H, W), alpha uint8 (H, W) or None, ICC profile or None.
 
-    Planes to encode may lie in any order, interleaved too; those that a decoder fills have contiguous rows.
+    Planes to encode may lie in any order, interleaved too. Those that a decoder fills have contiguous rows, or are the
+    first three bytes of `pixels`, uint8 (H, W, 4), which is how Pillow keeps colours.
     """
 
     planes: Bytes
     alpha: Bytes | None = None
     icc: bytes | None = None
+    pixels: Bytes | None = None
+
+    @classmethod
+    def interleaved(cls, height: int, width: int, alpha: Bytes | None = None, icc: bytes | None = None) -> "Picture":
+        """In colour, to be filled by `store_blocks`."""
+        pixels = np.empty((height, width, 4), np.uint8)
+        return cls(pixels.transpose(2, 0, 1)[:3], alpha, icc, pixels)
 
     @property
     def grey(self) -> bool:
@@ -83,15 +92,40 @@ def from_any(image: ImageLike, max_pixels: int) -> Picture:
 
 
 def to_pillow(picture: Picture) -> Image.Image:
-    """The picture as a Pillow image of mode L, LA, RGB or RGBA; the ICC profile is in `info["icc_profile"]`."""
+    """The picture as a Pillow image of mode L, LA, RGB or RGBA; the ICC profile is in `info["icc_profile"]`.
+
+    Colours are not copied where Pillow borrows memory (from 11.2.1 on).
+    """
     size = (picture.width, picture.height)
-    bands = [*picture.planes, *([] if picture.alpha is None else [picture.alpha])]
-    images = [Image.frombuffer("L", size, np.ascontiguousarray(band), "raw", "L", 0, 1) for band in bands]
-    mode = ("L" if picture.grey else "RGB") + ("" if picture.alpha is None else "A")
-    image = Image.merge(mode, images)
+    if picture.pixels is not None:
+        image = _from_pixels(picture.pixels, picture.alpha, size)
+    else:
+        bands = [*picture.planes, *([] if picture.alpha is None else [picture.alpha])]
+        images = [Image.frombuffer("L", size, np.ascontiguousarray(band), "raw", "L", 0, 1) for band in bands]
+        image = Image.merge(("L" if picture.grey else "RGB") + ("" if picture.alpha is None else "A"), images)
     if picture.icc is not None:
         image.info["icc_profile"] = picture.icc
     return image
+
+
+class _Lent:
+    """An array as Arrow's interface gives it; the image that borrows it keeps it alive."""
+
+    def __init__(self, array: Bytes) -> None:
+        self._array = array
+
+    def __arrow_c_array__(self, requested_schema: object = None) -> tuple[object, object]:
+        return _ans.arrow_capsules(self._array)
+
+
+def _from_pixels(pixels: Bytes, alpha: Bytes | None, size: tuple[int, int]) -> Image.Image:
+    """Interleaved pixels (H, W, 4) and alpha (H, W), which goes into their last byte."""
+    mode = "RGB" if alpha is None else "RGBA"
+    if alpha is not None:
+        pixels[..., 3] = alpha
+    if not hasattr(Image, "fromarrow"):
+        return Image.frombytes(mode, size, pixels.data, "raw", "RGBX" if alpha is None else mode)
+    return Image.fromarrow(_Lent(pixels), mode, size)
 
 
 def fill(x: Floats | Bytes, planes: Bytes, box: Box) -> None:
@@ -129,8 +163,24 @@ def store(x_hat: Floats | Bytes, planes: Bytes, box: Box) -> None:
         return
     if len(planes) == 1:
         source = source.mean(0, keepdims=True)
-    try:
+    with _numbers():
         _ans.to_bytes(source, planes[:, *inside.slices])
+
+
+def store_blocks(x_hat: Floats, picture: Picture, box: Box) -> None:
+    """As `store`, from blocks of 8x8 pixels (h/8, w/8, 192), see `ort_graph`."""
+    inside = box.clipped(picture.height, picture.width)
+    whole = picture.planes if picture.pixels is None else picture.pixels.transpose(2, 0, 1)
+    rows, columns = -(-inside.height // BLOCK), -(-inside.width // BLOCK)
+    with _numbers():
+        _ans.blocks_to_bytes(x_hat[:rows, :columns], whole[:, *inside.slices])
+
+
+@contextmanager
+def _numbers() -> Iterator[None]:
+    """The coder's library refuses NaN: EngineError."""
+    try:
+        yield
     except ValueError as error:
         raise EngineError("synthesis gave values that are not numbers; the file or the bundle is damaged") from error
 

@@ -77,7 +77,9 @@ class Networks:
         """analysis or synthesis of a level, with the gain (M,) of a quality."""
         margin, traits = self._bundle.receptive_field[part], self.traits
         session = self._session(level, part)
-        return Transform(session, gain, margin, self.window_size, traits.byte_images, traits.batch_pixels)
+        return Transform(
+            session, gain, margin, self.window_size, traits.byte_images, traits.block_images, traits.batch_pixels
+        )
 
     def path(self, level: int) -> EntropyPath:
         """The entropy path of a level, its networks as the jobs of `overlap` may use them."""

@@ -27,9 +27,15 @@ def write_file(
     return bitstream.write(header, icc, plane, payloads)
 
 
-def empty_picture(stream: Stream) -> Picture:
-    """Planes to fill, and alpha and ICC profile as the file has them. Raises BitstreamError where these are damaged."""
+def empty_picture(stream: Stream, interleaved: bool) -> Picture:
+    """Pixels to fill, colours `interleaved` or in planes, and alpha and ICC profile as the file has them.
+
+    Raises:
+        BitstreamError: these are damaged.
+    """
     header = stream.header
     plane = None if stream.alpha is None else alpha.unpack_alpha(stream.alpha, header.height, header.width)
     icc = None if stream.icc is None else alpha.unpack_icc(stream.icc)
+    if interleaved and not header.grey:
+        return Picture.interleaved(header.height, header.width, plane, icc)
     return Picture(np.empty((1 if header.grey else 3, header.height, header.width), np.uint8), plane, icc)

@@ -12,11 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .engine import Session
-from .image import Picture, fill, store
+from .image import Picture, fill, store, store_blocks
+from .ort_graph import BLOCK
 from .profile import Profile, measure
 from .tiles import UNIT, Box, Window, batches, padded, windows
 
-Bytes = NDArray[np.uint8]
 Floats = NDArray[np.float32]
 
 LATENT = 16
@@ -28,7 +28,7 @@ class Transform:
     """One transform of one level, with the gain of a quality: `gain` goes in with every window, (1, M, 1, 1).
 
     `margin`: how far its outputs can see, in pixels; `window_size`: the largest inner side of its windows; `as_bytes`:
-    the session takes x as uint8; `batch_pixels`: a batch grows until it has so many.
+    the session takes x as uint8; `in_blocks`: it has `run_blocks`; `batch_pixels`: a batch grows until it has so many.
     """
 
     session: Session
@@ -36,6 +36,7 @@ class Transform:
     margin: int
     window_size: int
     as_bytes: bool = False
+    in_blocks: bool = False
     batch_pixels: int = 1 << 22
 
 
@@ -73,20 +74,26 @@ def _empty_input(transform: Transform, shape: tuple[int, ...]) -> NDArray[Any]:
 
 
 def synthesise(
-    transform: Transform, latents: Sequence[Floats], planes: Sequence[Bytes], profile: Profile | None = None
+    transform: Transform, latents: Sequence[Floats], pictures: Sequence[Picture], profile: Profile | None = None
 ) -> None:
-    """Decode each latent y_hat float32 (M, H/16, W/16) into its planes uint8 (1 or 3, height, width), rounded."""
+    """Decode each latent y_hat float32 (M, H/16, W/16) into its picture, rounded."""
     margin = -(-transform.margin // LATENT) * LATENT
     sizes = [(LATENT * latent.shape[1], LATENT * latent.shape[2]) for latent in latents]
     for batch in _batches(sizes, transform, margin):
         with measure(profile, "latents"):
             seen = [latents[number][:, *window.outer.scaled(1, LATENT).slices] for number, window in batch]
             y_hat = np.ascontiguousarray(seen[0][None]) if len(seen) == 1 else np.stack(seen)
+        inputs = {"y_hat": y_hat, "inverse_gain": transform.gain}
+        session: Any = transform.session
         with measure(profile, "synthesis"):
-            x_hat = transform.session.run({"y_hat": y_hat, "inverse_gain": transform.gain})["x_hat"]
+            x_hat = session.run_blocks(inputs) if transform.in_blocks else session.run(inputs)["x_hat"]
         with measure(profile, "pixels"):
             for i, (number, window) in enumerate(batch):
-                store(x_hat[i][:, *window.inner.within(window.outer).slices], planes[number], window.inner)
+                inner = window.inner.within(window.outer)
+                if transform.in_blocks:
+                    store_blocks(x_hat[i][*inner.scaled(1, BLOCK).slices], pictures[number], window.inner)
+                else:
+                    store(x_hat[i][:, *inner.slices], pictures[number].planes, window.inner)
 
 
 def _batches(sizes: Sequence[tuple[int, int]], transform: Transform, margin: int) -> Iterator[list[tuple[int, Window]]]:

@@ -1,5 +1,7 @@
 """Planes to floats and back, in windows of larger arrays, as numpy would do it."""
 
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -95,3 +97,91 @@ def test_wrong_arrays_are_refused():
     floats.flags.writeable = False
     with pytest.raises(ValueError, match="not writeable"):
         _ans.to_floats(planes, floats)
+
+
+def block_planes(blocks, height, width):
+    """What blocks (h, w, 192) stand for: (3, height, width)."""
+    rows, columns = blocks.shape[:2]
+    planes = blocks.reshape(rows, columns, 3, 8, 8).transpose(2, 0, 3, 1, 4)
+    return planes.reshape(3, 8 * rows, 8 * columns)[:, :height, :width]
+
+
+@given(st.integers(1, 30), st.integers(1, 30), st.sampled_from((1, 3, 4)), st.integers(0, 3), st.integers(0, 99))
+@settings(deadline=None)
+def test_blocks_become_pixels_in_any_order(height, width, channels, margin, seed):
+    rng = np.random.default_rng(seed)
+    rows, columns = -(-height // 8), -(-width // 8)
+    blocks = rng.uniform(-0.1, 1.1, (rows, columns + margin, 192)).astype(np.float32)
+    taken = blocks[:, margin:]
+    planes = block_planes(taken, height, width)
+    if channels == 1:
+        planes = planes.mean(0, keepdims=True)
+    expected = np.floor((planes * np.float32(255) + np.float32(0.5)).clip(0, 255)).astype(np.uint8)
+    if channels == 4:
+        expected = np.concatenate([expected, np.full_like(expected[:1], 255)])
+    for order in ((0, 1, 2), (1, 2, 0)):  # planes, or interleaved pixels
+        wide = np.full([(channels, height + 1, width + 2)[axis] for axis in order], 7, np.uint8)
+        target = wide.transpose(np.argsort(order))
+        _ans.blocks_to_bytes(taken, target[:, :height, :width])
+        np.testing.assert_array_equal(target[:, :height, :width], expected)
+        assert (target[:, height:] == 7).all(), "wrote beside the target"
+        assert (target[:, :, width:] == 7).all(), "wrote beside the target"
+
+
+def test_blocks_are_rounded_and_cut_as_planes_are():
+    values = np.array([0.5, 1.5, 0.499, 254.5, 255.4, 300, -0.6, -3e38, 3e38, np.inf, -np.inf], np.float32)
+    blocks = np.resize(values / np.float32(255), (2, 3, 192)).astype(np.float32)
+    found, expected = np.empty((3, 16, 24), np.uint8), np.empty((3, 16, 24), np.uint8)
+    _ans.blocks_to_bytes(blocks, found)
+    _ans.to_bytes(np.ascontiguousarray(block_planes(blocks, 16, 24)), expected)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_every_nan_in_a_block_is_refused(channels):
+    for place in range(192):
+        blocks = np.zeros((1, 2, 192), np.float32)
+        blocks[0, 1, place] = np.nan
+        with pytest.raises(ValueError, match="source: expected numbers, got NaN"):
+            _ans.blocks_to_bytes(blocks, np.empty((channels, 8, 16), np.uint8))
+
+
+def test_wrong_blocks_are_refused():
+    blocks, pixels = np.zeros((2, 3, 192), np.float32), np.zeros((3, 16, 24), np.uint8)
+    with pytest.raises(TypeError, match=r"source: expected a float32 array \(rows, columns, 192\)"):
+        _ans.blocks_to_bytes(blocks.astype(np.float64), pixels)
+    with pytest.raises(TypeError, match="source: expected"):
+        _ans.blocks_to_bytes(blocks[:, :, :191], pixels)
+    with pytest.raises(TypeError, match="source: expected"):
+        _ans.blocks_to_bytes(np.zeros((2, 6, 192), np.float32)[:, ::2], pixels)
+    with pytest.raises(TypeError, match="target: expected a uint8 array"):
+        _ans.blocks_to_bytes(blocks, pixels[:2])
+    for height, width in ((8, 24), (17, 24), (16, 16), (16, 25)):
+        with pytest.raises(ValueError, match="expected a block for 8x8 pixels"):
+            _ans.blocks_to_bytes(blocks, np.zeros((3, height, width), np.uint8))
+    pixels.flags.writeable = False
+    with pytest.raises(ValueError, match="not writeable"):
+        _ans.blocks_to_bytes(blocks, pixels)
+
+
+def test_lent_bytes_live_as_long_as_their_reader():
+    from PIL import Image
+
+    class Lent:
+        def __arrow_c_array__(self, requested_schema=None):
+            return _ans.arrow_capsules(pixels)
+
+    if not hasattr(Image, "fromarrow"):
+        pytest.skip("Pillow before 11.2.1 borrows no memory")
+    pixels = np.arange(48, dtype=np.uint8).reshape(3, 4, 4)
+    before = sys.getrefcount(pixels)
+    _ans.arrow_capsules(pixels)
+    assert sys.getrefcount(pixels) == before, "capsules that nobody took must let go"
+    image = Image.fromarrow(Lent(), "RGB", (4, 3))
+    assert sys.getrefcount(pixels) == before + 1
+    pixels[0, 0, 0] = 77
+    assert image.getpixel((0, 0)) == (77, 1, 2), "it is the same memory"
+    del image
+    assert sys.getrefcount(pixels) == before
+    with pytest.raises(TypeError, match="bytes: expected a contiguous uint8 array"):
+        _ans.arrow_capsules(pixels[:, ::2])

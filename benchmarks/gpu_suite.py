@@ -207,7 +207,7 @@ def parser() -> argparse.ArgumentParser:
     add(
         "--beside",
         type=_beside,
-        default=("torch", "torch-compiled", "ort-cuda"),
+        default=("torch", "ort-cuda", "torch-compiled"),  # what takes longest last
         metavar="NAMES",
         help="engines to compare with, or none",
     )

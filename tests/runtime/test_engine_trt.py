@@ -152,6 +152,14 @@ def test_times_are_those_of_events(trt: TrtEngine, bundle: Bundle) -> None:
     assert times == [0.25] * 5
 
 
+@pytest.mark.parametrize(("beyond", "num_pieces"), [(0, 1), (1, 2), (16, 2), (19, 3)])
+def test_times_of_a_batch_beyond_the_profile_are_those_of_its_pieces(
+    trt: TrtEngine, bundle: Bundle, beyond: int, num_pieces: int
+) -> None:
+    z_hat = np.zeros((trt.files.classes[0].max_batch + beyond, bundle.hyper_channels, 1, 1), np.float32)
+    assert trt.open(bundle, 0, "hyper").time_ms({"z_hat": z_hat}, repeats=3) == [0.25 * num_pieces] * 3
+
+
 def test_memory_is_used_again_and_freed_at_the_end(tmp_path: Path, bundle: Bundle) -> None:
     driver = FakeDriver()
     module, device = FakeTensorRT(driver), Device(driver)

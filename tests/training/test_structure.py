@@ -267,6 +267,11 @@ def test_plans_levels_and_budget_make_a_table_that_loads(
     saved = load_path(path, TINY)
     assert set(saved.plans) == {1, 2} and saved.choices[0] == TINY.full() | {PLAN: 2}
     run("budget", "-o", str(table), "--path", str(path), "--levels", "3", "--trade-off")
+    again = run("budget", "-o", str(tmp_path / "again.json"), "--path", str(table), "--levels", "3")
+    assert again["levels"] == 3 and len(load_path(table, TINY).choices) == len(
+        json.loads(table.read_text())["notes"]["path"]
+    )
+    (tmp_path / "again.json").unlink()
     entries = load_table(table, TINY)
     totals = [total_macs(TINY, entry.widths, entry.plan) for entry in entries]
     assert totals == sorted(totals) and entries[-1].widths == TINY.full() and entries[0].widths == TINY.lightest()

@@ -86,7 +86,9 @@ def parser() -> argparse.ArgumentParser:
     levels.add_argument("--control", choices=CONTROLS, default="all", help="what may be chosen (default all)")
     levels.add_argument("--beam", type=int, default=1, help="walks kept side by side (default 1)")
     levels.add_argument("--path", type=Path, help="write the whole path here, for budget (default: none)")
-    budget.add_argument("--path", type=Path, required=True, help="path written by basic-search levels")
+    budget.add_argument(
+        "--path", type=Path, required=True, help="path of basic-search levels, or an earlier learned table"
+    )
     budget.add_argument("--smallest", type=float, help="budget of level 0: kMAC/pixel, or ms (default: the lightest)")
     budget.add_argument("--largest", type=float, help="budget of the last level (default: the full model)")
     budget.add_argument("--trade-off", action="store_true", help="divide budgets for the lowest and highest rate too")

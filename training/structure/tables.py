@@ -9,6 +9,7 @@ from typing import Any
 
 from ...runtime.groups import Plan, make_plan
 from ..nodes import Architecture
+from .levels import load_learned
 from .search import Visited
 from .space import PLAN, Choice, Space
 
@@ -81,7 +82,10 @@ class SavedPath:
 
 
 def load_path(path: str | Path, arch: Architecture) -> SavedPath:
-    """Raises ValueError naming what is wrong."""
+    """A path, or that of a level table, whose structures are all to be judged anew. ValueError names what is wrong."""
+    learned = _learned_path(path, arch)
+    if learned is not None:
+        return learned
     content = _load(path, PATH_FORMAT, arch)
     try:
         plans = {int(count): make_plan(groups) for count, groups in content["plans"].items()}
@@ -93,6 +97,19 @@ def load_path(path: str | Path, arch: Architecture) -> SavedPath:
         return SavedPath(choices, losses, plans, dict(content["notes"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise ValueError(f"search path {path}: {error!r}; make it with basic-search levels --path") from error
+
+
+def _learned_path(path: str | Path, arch: Architecture) -> SavedPath | None:
+    """The path in the notes of a level table of these sizes; None where the file is something else."""
+    try:
+        learned = load_learned(arch, Path(path))
+    except ValueError:
+        return None
+    if learned is None:
+        return None
+    counts = {plan: count for count, plan in learned.plans.items()}
+    choices = [entry.widths | {PLAN: counts[entry.plan]} for _, entry in learned.path]
+    return SavedPath(choices, [()] * len(choices), learned.plans, {})
 
 
 def read_json(path: str | Path, kind: str, version: int) -> Any:

@@ -267,18 +267,24 @@ class EngineFiles:
             if not parser.parse(model):
                 errors = [str(parser.get_error(i)) for i in range(parser.num_errors)]
                 raise EngineError(f"{what}: the network is refused: {'; '.join(errors) or 'no reason given'}")
-            config = self._config(builder, entry)
-            folder = self.path(bundle, level, part).parent
-            timings = folder / f"timings.{_slug(str(trt.__version__))}.{_slug(self._gpu)}.cache"
-            cache = _open_timings(config, timings)
-            built = builder.build_serialized_network(network, config)
-            if built is None:
-                raise EngineError(f"{what}: the build failed")
-            if cache is not None:
-                _write(timings, bytes(memoryview(config.get_timing_cache().serialize())))
-            return bytes(memoryview(built))
+            timings = self.path(bundle, level, part).parent / self._timings_name
+            for own_tactics in (True, False):
+                config = self._config(builder, entry, own_tactics)
+                cache = _open_timings(config, timings)
+                built = builder.build_serialized_network(network, config)
+                if built is not None:
+                    if cache is not None:
+                        _write(timings, bytes(memoryview(config.get_timing_cache().serialize())))
+                    return bytes(memoryview(built))
+                if own_tactics:
+                    self.progress(f"{what}: TensorRT has no tactics of its own for a layer; with all that are here")
+            raise EngineError(f"{what}: the build failed")
 
-    def _config(self, builder: Any, part: Part) -> Any:
+    @property
+    def _timings_name(self) -> str:
+        return f"timings.{_slug(str(self.trt.__version__))}.{_slug(self._gpu)}.cache"
+
+    def _config(self, builder: Any, part: Part, own_tactics: bool) -> Any:
         """Workspace, precision flags, tactics and one profile for each size class."""
         trt = self.trt
         config = builder.create_builder_config()
@@ -291,7 +297,9 @@ class EngineFiles:
             config.set_flag(flags.FP16)
         if hasattr(trt, "ProfilingVerbosity"):
             config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-        if hasattr(trt, "TacticSource"):  # neither cuBLAS nor cuDNN: a host may lack them, and 11 does not know them
+        if own_tactics and hasattr(
+            trt, "TacticSource"
+        ):  # not cuBLAS and cuDNN: a host may lack them
             sources = [getattr(trt.TacticSource, name, None) for name in OWN_TACTICS]
             config.set_tactic_sources(sum(1 << int(source) for source in sources if source is not None))
         shapes = iter(profile_shapes(part, self.classes))

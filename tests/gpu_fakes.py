@@ -250,7 +250,7 @@ class FakeTensorRT:
     def __init__(self, driver: FakeDriver, version: str = "8.6.1") -> None:
         self.driver, self.__version__ = driver, version
         self.configs: list[FakeConfig] = []
-        self.breaks, self.is_too_new = "", False
+        self.breaks, self.is_too_new, self.lacks_tactics = "", False, False
         self.damage = lambda name, array: array
         self.IExecutionContext = SimpleNamespace(execute_async_v3=1, set_input_shape=1)
         self.ICudaEngine = SimpleNamespace(get_tensor_name=1)
@@ -280,8 +280,10 @@ class FakeTensorRT:
 
         return SimpleNamespace(parse=parse, num_errors=1, get_error=lambda i: self.breaks)
 
-    def _build(self, network: Any, config: "FakeConfig") -> bytes:
+    def _build(self, network: Any, config: "FakeConfig") -> bytes | None:
         self.configs.append(config)
+        if self.lacks_tactics and config.tactics:
+            return None
         profiles = [profile.shapes for profile in config.profiles]
         return json.dumps({"model": network.model.hex(), "profiles": profiles, "version": self.__version__}).encode()
 

@@ -95,6 +95,18 @@ def test_a_build_asks_for_the_right_precision(bundle: Bundle, tmp_path: Path) ->
         assert len(config.profiles) == len(SIZE_CLASSES)
 
 
+def test_without_tactics_of_its_own_all_that_are_here_are_tried(bundle: Bundle, tmp_path: Path) -> None:
+    made = files(tmp_path)
+    made.trt.lacks_tactics = True
+    made.load(bundle, 0, "hyper")
+    assert [config.tactics for config in made.trt.configs] == [1 << 3 | 1 << 4, 0]
+    made.trt.Builder = lambda log: SimpleNamespace(
+        **vars(FakeTensorRT(FakeDriver(current=1)).Builder(log)) | {"build_serialized_network": lambda *given: None}
+    )
+    with pytest.raises(EngineError, match="level 0, synthesis: the build failed"):
+        made.load(bundle, 0, "synthesis")
+
+
 def test_where_networks_can_be_strongly_typed_they_are(bundle: Bundle, tmp_path: Path) -> None:
     made = files(tmp_path)
     made.trt.NetworkDefinitionCreationFlag = SimpleNamespace(EXPLICIT_BATCH=0, STRONGLY_TYPED=1)

@@ -31,7 +31,7 @@ from .overlap import divided
 from .picture_file import empty_picture, write_file
 from .profile import Profile, measure
 from .tiles import UNIT, Box, batches, num_tiles, padded, tiles
-from .transforms import LATENT, analyse, synthesise
+from .transforms import LATENT, Piece, analyse, cut, synthesise
 
 T = TypeVar("T")
 BytesLike = bytes | bytearray | memoryview
@@ -191,7 +191,7 @@ class Codec:
             with measure(profile, "image"):
                 pictures = [from_any(image, self.max_pixels) for image in images]
             transform = self._networks.transform("analysis", level, self.bundle.gain(quality))
-            latents = analyse(transform, pictures, profile)
+            latents = analyse(transform, pictures, tile_size, profile)
             payloads = self._code(pictures, latents, path_level, tile_size, profile)
             entropy_id = self.bundle.level(path_level).entropy_id
             with measure(profile, "file"):
@@ -296,7 +296,7 @@ class Codec:
     def _code(
         self,
         pictures: Sequence[Picture],
-        latents: Sequence[tuple[Floats, Floats]],
+        latents: Sequence[Sequence[Piece]],
         level: int,
         tile_size: int,
         profile: Profile | None,
@@ -307,7 +307,8 @@ class Codec:
         path = self._networks.path(level)
 
         def code(batch: TileBatch) -> None:
-            parts = [_cut(*latents[number], tile) for number, _, tile in batch]
+            with measure(profile, "latents"):
+                parts = [cut(latents[number], tile) for number, _, tile in batch]
             for (number, place, _), payload in zip(batch, path.encode(parts, profile), strict=True):
                 found[number][place] = payload
 
@@ -317,38 +318,36 @@ class Codec:
     def _latents(self, streams: Sequence[Stream], level: int, profile: Profile | None) -> list[Floats]:
         """y_hat of whole images, float32 (M, padded H / 16, padded W / 16)."""
         sizes = [(stream.header.height, stream.header.width) for stream in streams]
-        found: list[Floats | None] = [None] * len(streams)
-        for number, stream in enumerate(streams):
-            if len(stream.tiles) > 1:
-                height, width = (padded(side) // LATENT for side in sizes[number])
-                found[number] = np.empty((self.bundle.latent_channels, height, width), np.float32)
+        shapes = [[padded(side) // LATENT for side in size] for size in sizes]
+        found = [np.empty((self.bundle.latent_channels, *shape), np.float32) for shape in shapes]
 
         def decode(batch: TileBatch) -> None:
             payloads = [streams[number].tiles[place] for number, place, _ in batch]
-            decoded = self._decode_tiles(payloads, [place for _, place, _ in batch], batch[0][2], level, profile)
-            for (number, _, tile), part in zip(batch, decoded, strict=True):
-                whole = found[number]
-                if whole is None:
-                    found[number] = part
-                else:
-                    whole[:, *tile.scaled(1, LATENT).slices] = part
+            places = [place for _, place, _ in batch]
+            parts = [found[number][:, *tile.scaled(1, LATENT).slices] for number, _, tile in batch]
+            self._decode_tiles(payloads, places, parts, level, profile)
 
         tile_batches = self._batches(sizes, [stream.header.tile_size for stream in streams])
         self._overlap.run(decode, tile_batches, one_by_one=profile is not None)
-        return [whole for whole in found if whole is not None]
+        return found
 
     def _decode_tiles(
-        self, payloads: Sequence[memoryview], places: Sequence[int], shape: Box, level: int, profile: Profile | None
-    ) -> list[Floats]:
+        self,
+        payloads: Sequence[memoryview],
+        places: Sequence[int],
+        ys: Sequence[Floats],
+        level: int,
+        profile: Profile | None,
+    ) -> None:
         """Tiles of one shape; an error names the tile, which takes decoding them one by one."""
         path = self._networks.path(level)
         try:
-            return path.decode(payloads, shape.height, shape.width, profile)
+            path.decode(payloads, ys, profile)
         except BitstreamError as error:
             if len(payloads) == 1:
                 raise BitstreamError(f"tile {places[0]}: {error}") from error
-            for payload, place in zip(payloads, places, strict=True):
-                self._decode_tiles([payload], [place], shape, level, profile)
+            for payload, place, y in zip(payloads, places, ys, strict=True):
+                self._decode_tiles([payload], [place], [y], level, profile)
             raise
 
     def _batches(self, sizes: Sequence[tuple[int, int]], tile_sizes: Sequence[int]) -> list[TileBatch]:
@@ -389,7 +388,3 @@ def _tile_batches(sizes: Sequence[tuple[int, int]], tile_sizes: Sequence[int], m
 def _num_pixels(height: int, width: int) -> int:
     """Of the padded image, which is what the networks see."""
     return padded(height) * padded(width)
-
-
-def _cut(y: Floats, z: Floats, tile: Box) -> tuple[Floats, Floats]:
-    return y[:, *tile.scaled(1, LATENT).slices], z[:, *tile.scaled(1, UNIT).slices]

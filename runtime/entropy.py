@@ -38,7 +38,6 @@ class EntropyPath:
     ) -> None:
         """For a level's plan and tables, M channels of y, and the networks: one context for each group."""
         self._tables = to_coder(tables)
-        self._num_latents = num_latents
         self._num_hyper = tables.num_tables - NUM_SCALES
         self._hyper = hyper
         self._contexts = contexts
@@ -75,19 +74,19 @@ class EntropyPath:
             ]
 
     def decode(
-        self, payloads: Sequence[bytes | memoryview], height: int, width: int, profile: Profile | None = None
-    ) -> list[Floats]:
-        """Payloads of tiles of height x width pixels -> y_hat float32 (M, height/16, width/16) each, exact eighths.
+        self, payloads: Sequence[bytes | memoryview], ys: Sequence[Floats], profile: Profile | None = None
+    ) -> None:
+        """Payloads of tiles of one shape -> y_hat, exact eighths, into `ys`: float32 (M, h/16, w/16) each, any strides.
 
         Raises:
             BitstreamError: a payload is damaged or holds symbols out of range.
         """
-        z_indexes = self._z_indexes(height * width // 64**2)
+        height, width = ys[0].shape[1] // 4, ys[0].shape[2] // 4  # of z
+        z_indexes = self._z_indexes(height * width)
         with measure(profile, "coder"):
             decoders = [_ans.Decoder(payload, self._tables) for payload in payloads]
             z_hat = _together([_checked(decoder.decode(z_indexes)) for decoder in decoders])
-        state = self._start(z_hat.reshape(len(decoders), self._num_hyper, height // 64, width // 64), profile)
-        ys = [np.empty((self._num_latents, height // 16, width // 16), np.float32) for _ in decoders]
+        state = self._start(z_hat.reshape(len(decoders), self._num_hyper, height, width), profile)
         y_hat = None
         for group, places in enumerate(self._places):
             state, means, scales = self._context(group, state, y_hat, profile)
@@ -100,7 +99,6 @@ class EntropyPath:
                         decoder.decode_latents(scales[at], means[at], ys[i][place.latents], wanted)
         for decoder in decoders:
             decoder.finish()
-        return ys
 
     def _z_indexes(self, num_positions: int) -> NDArray[np.uint8]:
         return np.repeat(np.arange(NUM_SCALES, NUM_SCALES + self._num_hyper, dtype=np.uint8), num_positions)

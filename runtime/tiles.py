@@ -52,6 +52,15 @@ class Box:
         """The same box, counted from the corner of `outer`."""
         return Box(self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left)
 
+    def clipped_to(self, other: "Box") -> "Box":
+        """The part inside another box; `is_empty` where they do not meet."""
+        top, left = max(self.top, other.top), max(self.left, other.left)
+        return Box(top, left, min(self.bottom, other.bottom), min(self.right, other.right))
+
+    @property
+    def is_empty(self) -> bool:
+        return self.bottom <= self.top or self.right <= self.left
+
     def clipped(self, height: int, width: int) -> "Box":
         """The part inside an area of (height, width)."""
         return self.grown(0, height, width)
@@ -106,7 +115,23 @@ def batches(items: Iterable[tuple[tuple[int, int], Item]], max_pixels: int) -> I
     yield from waiting.values()
 
 
-def windows(height: int, width: int, size: int, margin: int) -> list[Window]:
-    """Windows of an image: inner boxes of at most `size`, grown by `margin` pixels and clipped at the padded border."""
+def windows(height: int, width: int, size: int, margin: int, tile_size: int = UNIT) -> list[Window]:
+    """Windows of an image: inner boxes of at most `size`, grown by `margin` pixels and clipped at the padded border.
+
+    Inner boxes are made of whole tiles of `tile_size`, unless `size` is smaller than those.
+    """
     bottom, right = padded(height), padded(width)
-    return [Window(inner, inner.grown(margin, bottom, right)) for inner in tiles(height, width, size)]
+    rows, columns = (_joined(split(side, size), split(side, tile_size), size) for side in (bottom, right))
+    inner = [Box(a, c, b, d) for a, b in pairwise(rows) for c, d in pairwise(columns)]
+    return [Window(box, box.grown(margin, bottom, right)) for box in inner]
+
+
+def _joined(balanced: list[int], edges: list[int], most: int) -> list[int]:
+    """As few of the edges of tiles as runs of at most `most` need, or `balanced` where it will do or takes fewer."""
+    if set(balanced) <= set(edges) or max(b - a for a, b in pairwise(edges)) > most:
+        return balanced
+    found = [edges[0]]
+    for edge, after in pairwise([*edges[1:], edges[-1] + most + 1]):
+        if after - found[-1] > most:
+            found.append(edge)
+    return found if len(found) <= len(balanced) else balanced

@@ -15,7 +15,7 @@ from .engine import Session
 from .image import Picture, fill, store, store_blocks
 from .ort_graph import BLOCK
 from .profile import Profile, measure
-from .tiles import UNIT, Box, Window, batches, padded, windows
+from .tiles import UNIT, Box, Window, batches, windows
 
 Floats = NDArray[np.float32]
 
@@ -40,16 +40,41 @@ class Transform:
     batch_pixels: int = 1 << 22
 
 
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """What a window gave, without what it sees of its neighbours: y (M, h/16, w/16), z (C, h/64, w/64) of `box`."""
+
+    box: Box
+    y: Floats
+    z: Floats
+
+
+def cut(pieces: Sequence[Piece], tile: Box) -> tuple[Floats, Floats]:
+    """y and z of a tile, from the pieces that it meets: a view where it lies within one."""
+    met = [piece for piece in pieces if not piece.box.clipped_to(tile).is_empty]
+    first = met[0]
+    if len(met) == 1:
+        inside = tile.within(first.box)
+        return first.y[:, *inside.scaled(1, LATENT).slices], first.z[:, *inside.scaled(1, UNIT).slices]
+    y = np.empty((len(first.y), tile.height // LATENT, tile.width // LATENT), np.float32)
+    z = np.empty((len(first.z), tile.height // UNIT, tile.width // UNIT), np.float32)
+    for piece in met:
+        common = piece.box.clipped_to(tile)
+        source, target = common.within(piece.box), common.within(tile)
+        y[:, *target.scaled(1, LATENT).slices] = piece.y[:, *source.scaled(1, LATENT).slices]
+        z[:, *target.scaled(1, UNIT).slices] = piece.z[:, *source.scaled(1, UNIT).slices]
+    return y, z
+
+
 def analyse(
-    transform: Transform, pictures: Sequence[Picture], profile: Profile | None = None
-) -> list[tuple[Floats, Floats]]:
-    """For each picture y float32 (M, H/16, W/16) and z float32 (C, H/64, W/64), H and W padded to multiples of 64."""
+    transform: Transform, pictures: Sequence[Picture], tile_size: int = UNIT, profile: Profile | None = None
+) -> list[list[Piece]]:
+    """For each picture the pieces of y and z, made of whole tiles of `tile_size` where windows are as large."""
     margin = -(-transform.margin // UNIT) * UNIT
-    sizes = [(padded(picture.height), padded(picture.width)) for picture in pictures]
-    ys: list[Floats | None] = [None] * len(pictures)
-    zs: list[Floats | None] = [None] * len(pictures)
+    sizes = [(picture.height, picture.width) for picture in pictures]
+    found: list[list[Piece]] = [[] for _ in pictures]
     x: NDArray[Any] | None = None  # kept from batch to batch: fresh memory costs more than filling it
-    for batch in _batches(sizes, transform, margin):
+    for batch in _batches(sizes, transform, margin, tile_size):
         outer = batch[0][1].outer
         shape = (len(batch), 3, outer.height, outer.width)
         with measure(profile, "pixels"):
@@ -59,11 +84,12 @@ def analyse(
                 fill(x[i], pictures[number].planes, window.outer)
         with measure(profile, "analysis"):
             outputs = transform.session.run({"x": x, "gain": transform.gain})
-        with measure(profile, "latents"):
-            for i, (number, window) in enumerate(batch):
-                ys[number] = _paste(ys[number], outputs["y"][i], window, sizes[number], LATENT)
-                zs[number] = _paste(zs[number], outputs["z"][i], window, sizes[number], UNIT)
-    return [(y, z) for y, z in zip(ys, zs, strict=True) if y is not None and z is not None]
+        for i, (number, window) in enumerate(batch):
+            inner = window.inner.within(window.outer)
+            y = outputs["y"][i][:, *inner.scaled(1, LATENT).slices]
+            z = outputs["z"][i][:, *inner.scaled(1, UNIT).slices]
+            found[number].append(Piece(window.inner, y, z))
+    return found
 
 
 def _empty_input(transform: Transform, shape: tuple[int, ...]) -> NDArray[Any]:
@@ -79,10 +105,16 @@ def synthesise(
     """Decode each latent y_hat float32 (M, H/16, W/16) into its picture, rounded."""
     margin = -(-transform.margin // LATENT) * LATENT
     sizes = [(LATENT * latent.shape[1], LATENT * latent.shape[2]) for latent in latents]
+    kept: Floats | None = None  # from batch to batch: fresh memory costs more than filling it
     for batch in _batches(sizes, transform, margin):
         with measure(profile, "latents"):
             seen = [latents[number][:, *window.outer.scaled(1, LATENT).slices] for number, window in batch]
-            y_hat = np.ascontiguousarray(seen[0][None]) if len(seen) == 1 else np.stack(seen)
+            if len(seen) == 1 and seen[0].flags.c_contiguous:
+                y_hat = seen[0][None]
+            else:
+                if kept is None or kept.shape != (len(seen), *seen[0].shape):
+                    kept = np.empty((len(seen), *seen[0].shape), np.float32)
+                y_hat = np.stack(seen, out=kept)
         inputs = {"y_hat": y_hat, "inverse_gain": transform.gain}
         session: Any = transform.session
         with measure(profile, "synthesis"):
@@ -96,19 +128,10 @@ def synthesise(
                     store(x_hat[i][:, *inner.slices], pictures[number].planes, window.inner)
 
 
-def _batches(sizes: Sequence[tuple[int, int]], transform: Transform, margin: int) -> Iterator[list[tuple[int, Window]]]:
+def _batches(
+    sizes: Sequence[tuple[int, int]], transform: Transform, margin: int, unit: int = UNIT
+) -> Iterator[list[tuple[int, Window]]]:
     """(number of the image, window) in batches of equal outer shape and at most `transform.batch_pixels`."""
     size = transform.window_size
-    found = ((number, window) for number, sides in enumerate(sizes) for window in windows(*sides, size, margin))
+    found = ((number, window) for number, sides in enumerate(sizes) for window in windows(*sides, size, margin, unit))
     return batches((((w.outer.height, w.outer.width), (number, w)) for number, w in found), transform.batch_pixels)
-
-
-def _paste(whole: Floats | None, part: Floats, window: Window, size: tuple[int, int], stride: int) -> Floats:
-    """Put a window's output (C, outer / stride) where it belongs in that of the image, made when first needed."""
-    if window.inner == Box(0, 0, *size):
-        return part
-    if whole is None:
-        whole = np.empty((len(part), size[0] // stride, size[1] // stride), np.float32)
-    source = window.inner.within(window.outer).scaled(1, stride)
-    whole[:, *window.inner.scaled(1, stride).slices] = part[:, *source.slices]
-    return whole

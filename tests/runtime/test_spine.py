@@ -16,7 +16,8 @@ from basic.runtime import _ans, bitstream
 from basic.runtime.codec import Codec
 from basic.runtime.errors import BitstreamError
 from basic.runtime.image import from_any
-from basic.runtime.transforms import Transform, analyse
+from basic.runtime.tiles import tiles, windows
+from basic.runtime.transforms import Piece, Transform, analyse, cut
 
 ROOT = Path(__file__).parents[2]
 
@@ -60,8 +61,25 @@ def test_analysis_windows_agree_with_the_whole_image(codec: Codec, photo: Image.
     session, gain = codec._networks.opened[level, "analysis"], codec.bundle.gain(63)
     margin = codec.bundle.receptive_field["analysis"]
     whole, windowed = (analyse(Transform(session, gain, margin, size), [picture])[0] for size in (2048, 64))
-    for one, other in zip(whole, windowed, strict=True):
+    everything = next(iter(tiles(*photo.size[::-1], 2048)))
+    assert len(whole) == 1 < len(windowed)
+    for one, other in zip(cut(whole, everything), cut(windowed, everything), strict=True):
+        assert one.shape == other.shape
         assert np.abs(one - other).max() <= 1e-5 * max(1.0, float(np.abs(one).max()))
+
+
+@pytest.mark.parametrize("tile_size", [64, 128, 192, 448])
+def test_tiles_are_cut_from_pieces_of_any_size(tile_size: int) -> None:
+    height, width = 448, 576
+    y = np.random.default_rng(1).normal(size=(5, height // 16, width // 16)).astype(np.float32)
+    z = np.random.default_rng(2).normal(size=(3, height // 64, width // 64)).astype(np.float32)
+    for piece_size in (64, 128, 256, 640):
+        boxes = [window.inner for window in windows(height, width, piece_size, 0, tile_size)]
+        pieces = [Piece(box, y[:, *box.scaled(1, 16).slices], z[:, *box.scaled(1, 64).slices]) for box in boxes]
+        for tile in tiles(height, width, tile_size):
+            found_y, found_z = cut(pieces, tile)
+            assert np.array_equal(found_y, y[:, *tile.scaled(1, 16).slices])
+            assert np.array_equal(found_z, z[:, *tile.scaled(1, 64).slices])
 
 
 def test_tiles_come_back(codec: Codec, photo: Image.Image) -> None:

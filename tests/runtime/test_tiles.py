@@ -54,6 +54,25 @@ def test_windows_see_their_margin_or_the_border(height: int, width: int, size: i
         assert np.array_equal(area[outer.slices][inner.within(outer).slices], area[inner.slices])
 
 
+@given(st.integers(1, 2000), st.integers(1, 2000), sizes, sizes)
+@settings(deadline=None)
+def test_windows_are_made_of_tiles_where_they_can_be(height: int, width: int, size: int, tile_size: int) -> None:
+    inner = [window.inner for window in tiles.windows(height, width, size, 0, tile_size)]
+    assert len(inner) <= len(list(tiles.tiles(height, width, size))), "no more windows for it"
+    seen = np.zeros((tiles.padded(height), tiles.padded(width)), np.uint8)
+    for box in inner:
+        assert max(box.height, box.width) <= size
+        seen[box.slices] += 1
+    assert np.all(seen == 1)
+
+
+def test_tiles_lie_within_windows_of_twice_their_size() -> None:
+    boxes = [window.inner for window in tiles.windows(2928, 4096, 2048, 256, 1024)]
+    assert len(boxes) == 4
+    for tile in tiles.tiles(2928, 4096, 1024):
+        assert sum(box.clipped_to(tile) == tile for box in boxes) == 1
+
+
 def test_boxes_scale_and_clip() -> None:
     box = tiles.Box(64, 128, 192, 320)
     assert box.scaled(1, 16) == tiles.Box(4, 8, 12, 20)

@@ -9,7 +9,7 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,8 +38,9 @@ _OTHER_COLOURS = ("CMYK", "YCbCr", "HSV", "LAB")
 class Picture:
     """An image as the codec sees it: planes uint8 (1 or 3, H, W), alpha uint8 (H, W) or None, ICC profile or None.
 
-    Planes to encode may lie in any order, interleaved too. Those that a decoder fills have contiguous rows, or are the
-    first three bytes of `pixels`, uint8 (H, W, 4), which is how Pillow keeps colours.
+    Planes to encode may lie in any order, interleaved too; of a large Pillow image they are `_Strips`, read where they
+    are wanted. Those that a decoder fills have contiguous rows, or are the first three bytes of `pixels`, uint8
+    (H, W, 4), which is how Pillow keeps colours.
     """
 
     planes: Bytes
@@ -136,10 +137,13 @@ def fill(x: Floats | Bytes, planes: Bytes, box: Box) -> None:
     """
     inside = box.clipped(*planes.shape[1:])
     height, width = inside.height, inside.width
-    if x.dtype == np.uint8:
-        x[: len(planes), :height, :width] = planes[:, *inside.slices]
-    else:
-        _ans.to_floats(planes[:, *inside.slices], x[: len(planes), :height, :width])
+    rows, columns = inside.slices
+    for run in _runs(height, width) if isinstance(planes, _Strips) else (slice(0, height),):
+        part = planes[:, slice(rows.start + run.start, rows.start + run.stop), columns]
+        if x.dtype == np.uint8:
+            x[: len(planes), run, :width] = part
+        else:
+            _ans.to_floats(part, x[: len(planes), run, :width])
     x[: len(planes), :height, width:] = x[: len(planes), :height, width - 1 : width]
     x[: len(planes), height:] = x[: len(planes), height - 1 : height]
     if len(planes) == 1:
@@ -263,29 +267,55 @@ def _from_bands(image: Image.Image, icc: bytes | None) -> Picture:
     alpha = np.asarray(image.getchannel("A")) if image.mode.endswith("A") else None
     if image.mode.startswith("L"):
         return Picture(np.asarray(image.getchannel("L"))[None], alpha, icc)
-    return Picture(_pixels(image).transpose(2, 0, 1)[:3], alpha, icc)
+    return Picture(_pixels(image), alpha, icc)
 
 
 def _pixels(image: Image.Image) -> Bytes:
-    """Interleaved pixels (H, W, 3 or 4) of an RGB or RGBA image: Pillow's own where it shares them, else a copy."""
+    """Planes (3, H, W) of an RGB or RGBA image: Pillow's own memory where it shares that."""
     width, height = image.size
     if not hasattr(image, "__arrow_c_array__"):  # Pillow before 11.2
-        return np.frombuffer(image.tobytes(), np.uint8).reshape(height, width, -1)
+        return np.frombuffer(image.tobytes(), np.uint8).reshape(height, width, -1).transpose(2, 0, 1)[:3]
     try:
         return _shared(image)
-    except ValueError:  # more than a block of Pillow's memory: bring it together in strips that stay in the cache
-        pixels = np.empty((height, width, 4), np.uint8)
-        rows = max(1, _STRIP_PIXELS // width)
-        for top in range(0, height, rows):
-            strip = image.crop((0, top, width, min(top + rows, height)))
-            pixels[top : top + rows] = _shared(strip)
-        return pixels
+    except ValueError:  # more than a block of Pillow's memory
+        return cast(Bytes, _Strips(image))
+
+
+class _Strips:
+    """Planes (3, H, W) of a large RGB or RGBA image, of which Pillow gives a copy of any part that is one block.
+
+    `[:, rows, columns]` of runs is such a part; small ones stay in the cache until they are read.
+    """
+
+    def __init__(self, image: Image.Image) -> None:
+        self._image = image
+        self.shape = (3, image.height, image.width)
+
+    def __len__(self) -> int:
+        return 3
+
+    def __getitem__(self, place: tuple[slice, slice, slice]) -> Bytes:
+        rows, columns = (of.indices(side) for of, side in zip(place[1:], self.shape[1:], strict=True))
+        return _shared(self._image.crop((columns[0], rows[0], columns[1], rows[1])))[place[0]]
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Bytes:
+        whole = np.empty(self.shape, np.uint8)
+        for run in _runs(*self.shape[1:]):
+            whole[:, run] = self[:, run, :]
+        return whole if dtype is None else whole.astype(dtype)
+
+
+def _runs(height: int, width: int) -> Iterator[slice]:
+    """Rows in runs of so many pixels."""
+    rows = max(1, _STRIP_PIXELS // width)
+    return (slice(top, min(top + rows, height)) for top in range(0, height, rows))
 
 
 def _shared(image: Image.Image) -> Bytes:
-    """Pillow's memory of an RGB or RGBA image, (H, W, 4). Raises ValueError where it is not in one piece."""
+    """Pillow's memory of an RGB or RGBA image, (3, H, W). Raises ValueError where it is not in one piece."""
     _, capsule = image.__arrow_c_array__()
-    return _ans.arrow_bytes(capsule, 4 * image.width * image.height).reshape(image.height, image.width, 4)
+    pixels = _ans.arrow_bytes(capsule, 4 * image.width * image.height).reshape(image.height, image.width, 4)
+    return pixels.transpose(2, 0, 1)[:3]
 
 
 def _reduce_grey(image: Image.Image) -> Bytes:

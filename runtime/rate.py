@@ -87,6 +87,6 @@ def _bisect(attempt: Callable[[int], Encoded], up_when_reached: bool) -> Encoded
 
 
 def _psnr_db(one: Picture, other: Picture) -> float:
-    difference = one.planes.astype(np.int16) - other.planes
+    difference = np.asarray(one.planes, np.int16) - np.asarray(other.planes)
     error = float(np.mean(np.square(difference, dtype=np.int32)))
     return float("inf") if error == 0 else 10 * float(np.log10(255**2 / error))

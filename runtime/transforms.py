@@ -4,6 +4,7 @@ What a newcomer gets wrong: a window keeps only its inner part, where the networ
 the whole image. So windows change the result by rounding at most, and memory depends on the size of a window alone.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -73,13 +74,14 @@ def analyse(
     margin = -(-transform.margin // UNIT) * UNIT
     sizes = [(picture.height, picture.width) for picture in pictures]
     found: list[list[Piece]] = [[] for _ in pictures]
-    x: NDArray[Any] | None = None  # kept from batch to batch: fresh memory costs more than filling it
+    room: NDArray[Any] | None = None  # kept from batch to batch: fresh memory costs more than filling it
     for batch in _batches(sizes, transform, margin, tile_size):
         outer = batch[0][1].outer
         shape = (len(batch), 3, outer.height, outer.width)
         with measure(profile, "pixels"):
-            if x is None or x.shape != shape:
-                x = _empty_input(transform, shape)
+            if room is None or room.size < math.prod(shape):
+                room = _empty_input(transform, (math.prod(shape),))
+            x = room[: math.prod(shape)].reshape(shape)
             for i, (number, window) in enumerate(batch):
                 fill(x[i], pictures[number].planes, window.outer)
         with measure(profile, "analysis"):
@@ -112,9 +114,10 @@ def synthesise(
             if len(seen) == 1 and seen[0].flags.c_contiguous:
                 y_hat = seen[0][None]
             else:
-                if kept is None or kept.shape != (len(seen), *seen[0].shape):
-                    kept = np.empty((len(seen), *seen[0].shape), np.float32)
-                y_hat = np.stack(seen, out=kept)
+                size = len(seen) * seen[0].size
+                if kept is None or kept.size < size:
+                    kept = np.empty(size, np.float32)
+                y_hat = np.stack(seen, out=kept[:size].reshape(len(seen), *seen[0].shape))
         inputs = {"y_hat": y_hat, "inverse_gain": transform.gain}
         session: Any = transform.session
         with measure(profile, "synthesis"):

@@ -235,3 +235,54 @@ def test_store_refuses_what_is_no_number() -> None:
     x[1, 2, 3] = np.nan
     with pytest.raises(EngineError, match="not numbers"):
         image.store(x, np.zeros((3, 64, 64), np.uint8), Box(0, 0, 64, 64))
+
+
+def test_large_images_are_read_in_strips() -> None:
+    """Pillow keeps more than 16 MB in several blocks, which it does not share."""
+    pixels = RNG.integers(0, 256, (2100, 2300, 3), np.uint8)
+    pillow = Image.fromarray(pixels)
+    planes = pixels.transpose(2, 0, 1)
+    found = image.from_any(pillow, 1 << 24)
+    assert (found.height, found.width, found.grey) == (2100, 2300, False)
+    assert np.array_equal(np.asarray(found.planes), planes)
+    for box in (Box(0, 0, 2112, 2304), Box(1984, 2048, 2112, 2304), Box(64, 1024, 1088, 2048)):
+        expected, x = (np.empty((3, box.height, box.width), np.float32) for _ in range(2))
+        image.fill(expected, planes, box)
+        image.fill(x, found.planes, box)
+        assert np.array_equal(x, expected)
+    as_bytes = np.empty((3, 128, 256), np.uint8)
+    image.fill(as_bytes, found.planes, Box(1984, 2048, 2112, 2304))
+    assert np.array_equal(as_bytes[:, :116, :252], planes[:, 1984:, 2048:])
+
+
+def test_decoded_colours_are_lent_to_pillow() -> None:
+    alpha = RNG.integers(0, 256, (20, 30), np.uint8)
+    for mode, band in (("RGB", None), ("RGBA", alpha)):
+        made = image.Picture.interleaved(20, 30, band)
+        made.planes[:] = RNG.integers(0, 256, (3, 20, 30), np.uint8)
+        expected = made.planes.copy()
+        pillow = image.to_pillow(made)
+        assert pillow.mode == mode
+        del made
+        found = np.asarray(pillow).transpose(2, 0, 1)
+        assert np.array_equal(found[:3], expected)
+        assert band is None or np.array_equal(found[3], band)
+        pillow.putpixel((0, 0), (1, 2, 3))  # takes a copy first
+        assert pillow.getpixel((0, 0))[:3] == (1, 2, 3)  # type: ignore[index]
+
+
+def test_blocks_are_stored_as_planes_are() -> None:
+    x = RNG.random((3, 64, 128), dtype=np.float32)
+    blocks = x.reshape(3, 8, 8, 16, 8).transpose(1, 3, 0, 2, 4).reshape(8, 16, 192)
+    for grey in (False, True):
+        whole = np.zeros((1 if grey else 3, 100, 150), np.uint8)
+        made = image.Picture(np.zeros_like(whole)) if grey else image.Picture.interleaved(100, 150)
+        made.planes[:] = 0
+        for box in (Box(0, 0, 64, 128), Box(64, 64, 128, 192)):
+            image.store(x, whole, box)
+            image.store_blocks(blocks, made, box)
+        assert np.array_equal(made.planes, whole)
+    x[0, 3, 4] = np.nan
+    blocks = x.reshape(3, 8, 8, 16, 8).transpose(1, 3, 0, 2, 4).reshape(8, 16, 192)
+    with pytest.raises(EngineError, match="not numbers"):
+        image.store_blocks(blocks, image.Picture.interleaved(64, 128), Box(0, 0, 64, 128))

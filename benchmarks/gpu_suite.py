@@ -19,8 +19,9 @@ from ..runtime.codec import Codec
 from ..runtime.conformance import differing_parts
 from ..runtime.engine import Engine
 from ..runtime.engine_trt import TrtEngine
+from ..runtime.engine_trt import start as start_tensorrt
 from ..runtime.errors import BasicError, EngineError
-from ..runtime.trt_build import cache_folder
+from ..runtime.trt_build import SIZE_CLASSES, SizeClass, cache_folder
 from . import gpu_checks as checks
 from .arguments import KNOWN, batches, engines, numbers, positive, qualities, sizes, threads
 from .device import device_of, memory_of, peaks_of
@@ -160,9 +161,13 @@ class Suite:
 def main(argv: Sequence[str] | None = None) -> int:
     """0: all that was tried is right; 1: a step failed, or none could be tried; 2: the command line alone is wrong."""
     args = parser().parse_args(argv)
+    if args.profiles is not None and args.engine != "trt":
+        parser().error(f"--profiles: engine {args.engine} has none; they are those of trt")
     try:
         bundle = Bundle.open(args.bundle)
-        engine = start(args.engine, args.threads)
+        engine = (
+            start(args.engine, args.threads) if args.profiles is None else start_tensorrt(None, classes=args.profiles)
+        )
         identity = {"bundle": checks.bundle_id(bundle), "engine": getattr(engine, "detail", engine.name)}
         identity |= {key: getattr(args, key) for key in ("repeats", "warmup", "qualities")}
         record = Record(args.output / RESULT, identity)
@@ -211,6 +216,12 @@ def parser() -> argparse.ArgumentParser:
         metavar="NAMES",
         help="engines to compare with, or none",
     )
+    add(
+        "--profiles",
+        type=_profiles,
+        metavar="NAMES",
+        help="of engine files, to build less: small, medium, large (up to 832, 1984, 4736 pixels); default: all",
+    )
     add("--references", type=Path, metavar="DIR", help="made elsewhere by gpu_pack; default: made here with ort")
     add("--levels", type=numbers, metavar="0,7", help="default: all of the bundle")
     add("--sizes", type=sizes, default=SIZES, metavar="WxH,..", help=f"default: {','.join(SIZES)}")
@@ -225,6 +236,14 @@ def parser() -> argparse.ArgumentParser:
 
 def _beside(text: str) -> tuple[str, ...]:
     return () if text == "none" else engines(text)
+
+
+def _profiles(text: str) -> tuple[SizeClass, ...]:
+    names = text.split(",")
+    found = tuple(size for size in SIZE_CLASSES if size.name in names)
+    if len(found) != len(names):
+        raise argparse.ArgumentTypeError(f"expected some of {', '.join(c.name for c in SIZE_CLASSES)}, got {text!r}")
+    return found
 
 
 def _minutes(text: str) -> float:

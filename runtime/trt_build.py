@@ -297,9 +297,7 @@ class EngineFiles:
             config.set_flag(flags.FP16)
         if hasattr(trt, "ProfilingVerbosity"):
             config.profiling_verbosity = trt.ProfilingVerbosity.DETAILED
-        if own_tactics and hasattr(
-            trt, "TacticSource"
-        ):  # not cuBLAS and cuDNN: a host may lack them
+        if own_tactics and hasattr(trt, "TacticSource"):  # not cuBLAS and cuDNN: a host may lack them
             sources = [getattr(trt.TacticSource, name, None) for name in OWN_TACTICS]
             config.set_tactic_sources(sum(1 << int(source) for source in sources if source is not None))
         shapes = iter(profile_shapes(part, self.classes))

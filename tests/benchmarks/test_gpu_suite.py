@@ -20,7 +20,7 @@ from basic.runtime.bundle import Bundle
 from basic.runtime.codec import Codec
 from basic.runtime.cuda import Device
 from basic.runtime.engine_trt import TrtEngine
-from basic.runtime.trt_build import EngineFiles
+from basic.runtime.trt_build import EngineFiles, SizeClass
 
 FAST = (
     "--levels 0 --sizes 128x64,64x64 --batches 1,2 --repeats 1 --warmup 1 --qualities 32 --beside ort-cuda --threads 1"
@@ -98,9 +98,26 @@ def test_it_builds_and_checks_tensorrt_engines(
     assert data["steps"]["quality:level 0"]["result"]["worst_loss_db"] < gpu_checks.MAX_LOSS_DB
 
 
+def test_engine_files_may_have_some_of_the_profiles(
+    float_bundle_path: Path, images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = FakeDriver()
+    module, device = FakeTensorRT(driver), Device(driver)
+
+    def start(threads: int | None, classes: tuple[SizeClass, ...]) -> TrtEngine:
+        return TrtEngine(module, device, EngineFiles(module, device, classes=classes, folder=tmp_path / "engines"))
+
+    monkeypatch.setattr(gpu_suite, "start_tensorrt", start)
+    monkeypatch.setattr(gpu_suite, "peaks_of", lambda engine, folder: gpu_suite.Peaks(1.0, 1.0, 1.0))
+    status, data = run(float_bundle_path, images, tmp_path, "--beside", "none", "--profiles", "medium")
+    assert status == 0 and data["complete"], data
+    assert {len(config.profiles) for config in module.configs} == {1}
+
+
 @pytest.mark.parametrize(
     "options",
     [
+        *(["--profiles", "huge"], ["--profiles", "small,small"], ["--engine", "ort", "--profiles", "small"]),
         *(["--sizes", "1080p"], ["--levels", "x"], ["--batches", "0"], ["--qualities", "64"], ["--repeats", "0"]),
         *(["--threads", "0"], ["--minutes", "0"], ["--minutes", "soon"], ["--engine", "warp"], ["--beside", "warp"]),
     ],

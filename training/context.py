@@ -18,6 +18,7 @@ from .nodes import Architecture, Widths
 
 CLAMP = 8.0  # activations live in 0..8, states are read in -8..8: the range that 8-bit activations will cover
 LATENT_CLAMP = 127.0  # y_hat enters as its nearest integer, clamped to +-127
+Pair = tuple[Tensor, Tensor]
 OUTPUT_SCALE = 8.0  # the head's last layer works in eighths (means) and in scale indexes
 
 
@@ -93,40 +94,58 @@ class Context(nn.Module):
 
     def outputs(self, features: Tensor, group: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         """Features -> means and (real-valued) scale indexes of a group's nodes, each (B, n, h, w), float32."""
-        channels = self.channels(group, features.device)
-        k = features.shape[1]
+        rows, k = self.channels(group, features.device), features.shape[1]
+        return self._outputs(features, *(t[rows] for t in self._last_layer(k)))
+
+    def _last_layer(self, inner: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        return self.mean.weight[:, :inner], self.mean.bias, self.scale.weight[:, :inner], self.scale.bias
+
+    @staticmethod
+    def _outputs(features: Tensor, weight: Tensor, bias: Tensor, scale_weight: Tensor, scale_bias: Tensor) -> Pair:
         with torch.autocast(features.device.type, enabled=False):
-            weight = torch.cat([self.mean.weight[channels, :k], self.scale.weight[channels, :k]])
-            bias = torch.cat([self.mean.bias[channels], self.scale.bias[channels]])
-            means, scales = positionwise(features.float(), weight, bias).chunk(2, dim=1)
-        return means, scales * OUTPUT_SCALE
+            features = features.float()
+            means = positionwise(features, weight, bias)
+            return means, positionwise(features, scale_weight, scale_bias) * OUTPUT_SCALE
 
     def update(self, y_hat: Tensor, group: tuple[int, ...], state: int) -> Tensor:
         """What a decoded group (B, n, h, w) adds to the state, (B, S, h, w)."""
-        channels = self.channels(group, y_hat.device)
-        read = self.read_group(y_hat, channels)
-        bias = self.write_bias[list(group), :state].sum(0)
-        return F.conv2d(read, self.write[:state, channels, None, None], bias).float()
+        rows = self.channels(group, y_hat.device)
+        return self._update(y_hat, group, self.read.weight[rows], self.read.bias[rows], self.write[:state, rows])
+
+    def _update(self, y_hat: Tensor, group: tuple[int, ...], weight: Tensor, bias: Tensor, write: Tensor) -> Tensor:
+        read = self._read(y_hat, weight, bias)
+        write_bias = self.write_bias[list(group), : len(write)].sum(0)
+        return F.conv2d(read, write[:, :, None, None], write_bias).float()
 
     def read_group(self, y_hat: Tensor, channels: Tensor) -> Tensor:
         """The depthwise reading of a group's y_hat (B, n, h, w), clamped; same shape."""
+        return self._read(y_hat, self.read.weight[channels], self.read.bias[channels])
+
+    def _read(self, y_hat: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
         y_hat = round_through(y_hat).clamp(-LATENT_CLAMP, LATENT_CLAMP)
-        weight, bias = self.read.weight[channels], self.read.bias[channels]
-        return clamp(F.conv2d(y_hat, weight, bias, padding=1, groups=len(channels)), self.exact)
+        return clamp(F.conv2d(y_hat, weight, bias, padding=1, groups=len(weight)), self.exact)
 
     def forward(self, state: Tensor, packed: Tensor, plan: Plan, widths: Widths) -> tuple[Tensor, Tensor, Tensor]:
         """S_0 (B, S, h, w) and the packed latent before rounding (B, 4M, h, w) -> means (eighths as real numbers),
         scale indexes (real) and y_hat = round(y - mean) + mean, each (B, 4M, h, w), group after group as decoding goes.
+
+        Weights and latent are put into coding order once, and each group takes its stretch of them: gathering them
+        group by group cost as much as the layers.
         """
+        order = torch.cat([self.channels(group, packed.device) for group in plan])
+        sizes = [len(group) * self.node_channels for group in plan]
+        last = [torch.split(t[order], sizes) for t in self._last_layer(widths["context.inner"])]
+        weights, biases = (torch.split(t[order], sizes) for t in (self.read.weight, self.read.bias))
+        write = torch.split(self.write[: state.shape[1], order], sizes, dim=1)
         found: list[tuple[Tensor, Tensor, Tensor]] = []
-        for step, group in enumerate(plan):
-            means, indexes = self.outputs(self.head(state, widths["context.inner"]), group)
+        for step, (group, y) in enumerate(zip(plan, torch.split(packed[:, order], sizes, dim=1), strict=True)):
+            features = self.head(state, widths["context.inner"])
+            means, indexes = self._outputs(features, *(t[step] for t in last))
             means = round_through(means * OUTPUT_SCALE) / OUTPUT_SCALE
-            y_hat = round_through(packed[:, self.channels(group, packed.device)] - means) + means
+            y_hat = round_through(y - means) + means
             found.append((means, indexes, y_hat))
             if step + 1 < len(plan):
-                state = state + self.update(y_hat, group, state.shape[1])
-        order = torch.cat([self.channels(group, packed.device) for group in plan])
+                state = state + self._update(y_hat, group, weights[step], biases[step], write[step])
         back = torch.argsort(order)
         means, indexes, y_hat = (torch.cat(list(part), dim=1)[:, back] for part in zip(*found, strict=True))
         return means, indexes, y_hat

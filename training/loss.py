@@ -1,6 +1,7 @@
 """Rate-distortion loss for many rates at once, and the schedule of the learning rate."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from .model import LAMBDA_MAX, LAMBDA_MIN, Output, quality_to_lambda
@@ -17,14 +18,19 @@ def bits_per_pixel(output: Output) -> Tensor:
 
 def mean_squared_error(output: Output, x: Tensor) -> Tensor:
     """MSE of each image on 0..1, (B,)."""
-    return (output.x_hat - x).square().mean(dim=(1, 2, 3))
+    return F.mse_loss(output.x_hat, x, reduction="none").mean(dim=(1, 2, 3))
 
 
-def rate_distortion_loss(output: Output, x: Tensor, quality: Tensor, metric: str = "mse") -> Tensor:
-    """Mean over the batch of (bpp + lambda x distortion) x (lambda / geometric mean of lambda)^-BALANCE."""
+def rate_distortion_loss(
+    output: Output, x: Tensor, quality: Tensor, metric: str = "mse", mse: Tensor | None = None
+) -> Tensor:
+    """Mean over the batch of (bpp + lambda x distortion) x (lambda / geometric mean of lambda)^-BALANCE.
+
+    `mse` (B,) is what `mean_squared_error` gives, where the caller has it already.
+    """
     lambdas = quality_to_lambda(quality)
     if metric == "mse":
-        distortion = 255.0**2 * mean_squared_error(output, x)
+        distortion = 255.0**2 * (mean_squared_error(output, x) if mse is None else mse)
     else:
         from pytorch_msssim import ms_ssim
 

@@ -7,6 +7,7 @@ matrices; here equal shapes are stacked and orthogonalised together.
 
 from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
@@ -36,11 +37,27 @@ def orthogonalize(matrices: Tensor) -> Tensor:
     a, b, c = NEWTON_SCHULZ
     wide = matrices.shape[-2] <= matrices.shape[-1]
     x = matrices if wide else matrices.mT
-    x = (x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)).bfloat16()
+    x = x.bfloat16()
+    x = x / (x.norm(dim=(-2, -1), keepdim=True) + 1e-7)
     for _ in range(NUM_STEPS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return (x if wide else x.mT).float()
+
+
+@dataclass
+class _Stack:
+    """Matrices of one shape and their momenta (n, rows, columns): one operation for all of them."""
+
+    parameters: list[nn.Parameter]
+    momenta: Tensor
+
+
+def _stacked(parameters: Iterable[nn.Parameter]) -> list[_Stack]:
+    by_shape: dict[torch.Size, list[nn.Parameter]] = defaultdict(list)
+    for parameter in parameters:
+        by_shape[parameter.shape].append(parameter)
+    return [_Stack(members, torch.stack([torch.zeros_like(p) for p in members])) for members in by_shape.values()]
 
 
 class MuonAdam(torch.optim.Optimizer):
@@ -60,37 +77,46 @@ class MuonAdam(torch.optim.Optimizer):
             for (muon, entropy), parameters in sorted(members.items(), key=lambda item: item[0])
         ]
         super().__init__(groups, {})
-        for group in self.param_groups:
+        self._stacks: dict[int, list[_Stack]] = {}
+        for number, group in enumerate(
+            self.param_groups
+        ):  # all states are made at once, so that a saved one always fits
             group["base_lr"] = group["lr"]
-            for parameter in group["params"]:  # made at once, so that a saved state always fits
+            if group["muon"]:
+                self._stacks[number] = _stacked(group["params"])
+                for stack in self._stacks[number]:
+                    for parameter, momentum in zip(stack.parameters, stack.momenta.unbind(), strict=True):
+                        self.state[parameter]["momentum"] = momentum
+                continue
+            for parameter in group["params"]:
                 self.state[parameter]["momentum"] = torch.zeros_like(parameter)
-                if not group["muon"]:
-                    self.state[parameter]["square"] = torch.zeros_like(parameter)
+                self.state[parameter]["square"] = torch.zeros_like(parameter)
         self.num_steps = 0
 
     @torch.no_grad()
     def step(self, closure: None = None) -> None:  # type: ignore[override]
         """One update from the gradients; a parameter without one (a skipped layer) stays as it is."""
         self.num_steps += 1
-        for group in self.param_groups:
-            parameters = [p for p in group["params"] if p.grad is not None]
-            if parameters and group["muon"]:
-                self._muon(parameters, group["lr"])
-            elif parameters:
+        for number, group in enumerate(self.param_groups):
+            if group["muon"]:
+                self._muon(self._stacks[number], group["lr"])
+            elif parameters := [p for p in group["params"] if p.grad is not None]:
                 self._adam(parameters, group["lr"])
 
-    def _muon(self, parameters: list[nn.Parameter], lr: float) -> None:
-        grads = [p.grad for p in parameters if p.grad is not None]
-        momenta = [self.state[p]["momentum"] for p in parameters]
-        torch._foreach_lerp_(momenta, grads, 1 - MOMENTUM)
-        ahead = torch._foreach_lerp(grads, momenta, MOMENTUM)  # Nesterov
-        by_shape: dict[torch.Size, list[int]] = defaultdict(list)
-        for i, parameter in enumerate(parameters):
-            by_shape[parameter.shape].append(i)
-        for shape, rows in by_shape.items():
-            updates = orthogonalize(torch.stack([ahead[i] for i in rows]))
-            scale = lr * 0.2 * max(shape) ** 0.5  # root mean square 0.2, about Adam's
-            torch._foreach_add_([parameters[i] for i in rows], list(updates.unbind()), alpha=-scale)
+    def _muon(self, stacks: list["_Stack"], lr: float) -> None:
+        for stack in stacks:
+            rows = [i for i, parameter in enumerate(stack.parameters) if parameter.grad is not None]
+            if not rows:
+                continue
+            grads = torch.stack([grad for i in rows if (grad := stack.parameters[i].grad) is not None])
+            everything = len(rows) == len(stack.parameters)
+            momenta = stack.momenta if everything else stack.momenta[rows]
+            momenta.lerp_(grads, 1 - MOMENTUM)
+            if not everything:
+                stack.momenta[rows] = momenta
+            updates = orthogonalize(grads.lerp_(momenta, MOMENTUM))  # Nesterov
+            scale = lr * 0.2 * max(updates.shape[1:]) ** 0.5  # root mean square 0.2, about Adam's
+            torch._foreach_add_([stack.parameters[i] for i in rows], list(updates.unbind()), alpha=-scale)
 
     def _adam(self, parameters: list[nn.Parameter], lr: float) -> None:
         grads = [p.grad for p in parameters if p.grad is not None]

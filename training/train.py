@@ -34,6 +34,7 @@ from .structure.levels import load_table
 
 STATE = "state.safetensors"
 EMA_DECAY = 0.998
+EMA_EVERY, EMA_FROM = 4, 100  # the average is a pass over all weights: every fourth step is enough after the first ones
 CLIP_NORM = 1.0
 MS_SSIM_CROP = 192  # five scales with windows of 11 need more than 160 pixels
 
@@ -56,6 +57,15 @@ class Settings:
     exact: bool = False  # fine-tune the entropy part for its integer networks
     table: str | None = None  # fine-tune for this level table: draw its levels alone
     seed: int = 0
+
+
+@torch.no_grad()
+def _clip(model: nn.Module) -> None:
+    """Scale the gradients down to a norm of CLIP_NORM; smaller ones are left alone, which saves a pass over them."""
+    grads = [parameter.grad for parameter in model.parameters() if parameter.grad is not None]
+    norm = nn.utils.get_total_norm(grads)
+    if not norm <= CLIP_NORM:
+        torch._foreach_mul_(grads, CLIP_NORM / (norm + 1e-6))
 
 
 class Trainer:
@@ -82,24 +92,26 @@ class Trainer:
         self.optimizer.zero_grad()
         with rounded_weights(self.model) if s.exact else nullcontext():
             output = run(x, quality, drawn.widths, drawn.plan)
-            loss = rate_distortion_loss(output, x, quality, s.metric)
+            mse = mean_squared_error(output, x)
+            loss = rate_distortion_loss(output, x, quality, s.metric, mse)
             fabric.backward(loss)
-        nn.utils.clip_grad_norm_(self.model.parameters(), CLIP_NORM)
+        _clip(self.model)
         self.optimizer.set_scale(warmup_stable_decay(self.step, s.steps, s.warmup_steps, s.decay_steps))
         self.optimizer.step()
         self.step += 1
-        self._follow()
-        mse = mean_squared_error(output, x).detach()
+        if self.step % EMA_EVERY == 0 or self.step < EMA_FROM:
+            self._follow()
         return {
             "loss": float(loss.detach()),
             "bpp": float(bits_per_pixel(output).detach().mean()),
-            "psnr_db": float(psnr_db(mse).mean()),
+            "psnr_db": float(psnr_db(mse.detach()).mean()),
         }
 
     @torch.no_grad()
     def _follow(self) -> None:
         """Move the average towards the weights; it starts as their running mean."""
-        rate = 1.0 - min(EMA_DECAY, self.step / (self.step + 10.0))
+        decay = EMA_DECAY if self.step < EMA_FROM else EMA_DECAY**EMA_EVERY
+        rate = 1.0 - min(decay, self.step / (self.step + 10.0))
         now = self.model.state_dict()
         torch._foreach_lerp_(list(self.average.values()), [now[name] for name in self.average], rate)
 

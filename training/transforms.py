@@ -26,11 +26,11 @@ def to_patches(x: Tensor) -> Tensor:
 
 
 def from_patches(x: Tensor) -> Tensor:
-    """The inverse of `to_patches`, float32."""
+    """Pixel-shuffle by 8: patches (B, 192, h, w) -> images (B, 3, 8 h, 8 w), float32."""
     b, c, h, w = x.shape
     s = PIXEL_STRIDE
-    patches = x.permute(0, 2, 3, 1).float().mul(0.5).add_(0.5).reshape(b, h, w, c // s**2, s, s)
-    return patches.permute(0, 3, 1, 4, 2, 5).reshape(b, c // s**2, h * s, w * s)
+    patches = x.permute(0, 2, 3, 1).reshape(b, h, w, c // s**2, s, s)
+    return patches.permute(0, 3, 1, 4, 2, 5).reshape(b, c // s**2, h * s, w * s).float()
 
 
 class _Trunks(nn.Module):
@@ -83,7 +83,10 @@ class Synthesis(_Trunks):
             x = x.to(torch.get_autocast_dtype(x.device.type))
         x = self.up(self.run("16", x, widths), widths["g_s.trunk8"])  # (B, N, H/8, W/8)
         x = x.contiguous(memory_format=torch.channels_last)
-        return from_patches(self.project(self.run("8", x, widths)))
+        x = self.run("8", x, widths)
+        # Patches in -1..1 become pixels in 0..1 within the last layer: a pass over every pixel less.
+        weight, bias = self.project.weight[:, : x.shape[1]] * 0.5, self.project.bias * 0.5 + 0.5
+        return from_patches(F.conv2d(x, weight[:, :, None, None], bias))
 
 
 class HyperAnalysis(nn.Module):

@@ -26,11 +26,19 @@ PROBE_CHANNELS, PROBE_LAYERS, PROBE_BATCH, PROBE_SIDE = 2048, 4, 4, 64
 NVML_OK = 0
 
 
-def peaks_of(engine: Engine, folder: Path) -> Peaks:
-    """The rates of an engine's device; engine files of the probe are kept in `folder`."""
+def is_on_host(engine: Engine) -> bool:
+    """Whether an engine computes on the processor."""
+    return not isinstance(engine, TrtEngine) and engine.name != "ort-cuda" and getattr(engine, "device", "cpu") == "cpu"
+
+
+def peaks_of(engine: Engine, folder: Path) -> Peaks | None:
+    """The rates of an engine's device; engine files of the probe are kept in `folder`. A GPU tells them through
+    TensorRT alone: None for another engine on one."""
     if isinstance(engine, TrtEngine):
         transform, plain = (_gpu_tmac_per_s(engine, folder / "probe", part) for part in ("analysis", "hyper"))
         return Peaks(_gpu_copy_gb_per_s(engine), transform, plain)
+    if not is_on_host(engine):
+        return None
     rate = _host_tmac_per_s()
     return Peaks(_host_copy_gb_per_s(), rate, rate)
 
@@ -51,7 +59,7 @@ def memory_of(engine: Engine) -> dict[str, float] | None:
 def device_of(engine: Engine) -> dict[str, object]:
     """The device by name, for the circumstances."""
     if not isinstance(engine, TrtEngine):
-        return {"device": "CPU", "engine": getattr(engine, "detail", engine.name)}
+        return {"device": "CPU" if is_on_host(engine) else "GPU", "engine": getattr(engine, "detail", engine.name)}
     device = engine.device
     return {
         "device": device.name,

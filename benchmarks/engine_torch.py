@@ -130,20 +130,21 @@ class TorchEngine:
         self.name = "torch-compiled" if compiled else "torch"
         self._compiled, self._backend = compiled, backend
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
-        self._half = self.device == "cuda"
-        self.traits = Traits(window_size=4096, batch_pixels=1 << 24) if self._half else Traits()
+        self.is_half = self.device == "cuda"
+        self.traits = Traits(window_size=4096, batch_pixels=1 << 24) if self.is_half else Traits()
         if num_threads is not None:
             torch.set_num_threads(num_threads)
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
 
     @property
     def detail(self) -> str:
-        return f"PyTorch {torch.__version__} on {self.device}, {'compiled' if self._compiled else 'eager'}"
+        device = torch.cuda.get_device_name() if self.device == "cuda" else self.device
+        return f"PyTorch {torch.__version__} on {device}, {'compiled' if self._compiled else 'eager'}"
 
     def open(self, bundle: Bundle, level: int, part: str) -> TorchSession:
         refuse_int8(bundle, level, part, "PyTorch")
         entry = bundle.level(level).parts[part]
-        module = GraphModule(rewrite(bundle.read(entry.file), part, Form(self._half, as_bytes=False)))
+        module = GraphModule(rewrite(bundle.read(entry.file), part, Form(self.is_half, as_bytes=False)))
         module = module.to(self.device).eval()
         return TorchSession(
             self._compile(module, f"level_{level}_{part}"),

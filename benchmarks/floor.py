@@ -32,9 +32,9 @@ class Work:
     num_bytes: int
     num_macs: int
 
-    def floor_ms(self, peaks: Peaks, is_transform: bool) -> float:
-        """The larger of both times, in milliseconds."""
-        rate = peaks.transform_tmac_per_s if is_transform else peaks.float32_tmac_per_s
+    def floor_ms(self, peaks: Peaks, in_half: bool) -> float:
+        """The larger of both times, in milliseconds; `in_half`: in the precision of TensorRT's transforms."""
+        rate = peaks.transform_tmac_per_s if in_half else peaks.float32_tmac_per_s
         return max(1e3 * self.num_bytes / (1e9 * peaks.copy_gb_per_s), 1e3 * self.num_macs / (1e12 * rate))
 
 

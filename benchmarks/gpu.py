@@ -79,17 +79,18 @@ def measure_parts(
 ) -> list[DevicePartRow]:
     """Every part of a level for a batch of images of a size; without peaks no floor is told."""
     height, width = (padded(side) for side in parse_size(size))
-    is_half = engine.name == "trt"
+    is_half = engine.name == "trt" or bool(getattr(engine, "is_half", False))
     rows = []
     for name, part in bundle.level(level).parts.items():
         inputs = part_inputs(part, height, width, batch, traits_of(engine).byte_images)
         times, clock = time_session(engine.open(bundle, level, name), inputs, repeats)
-        item_bytes = 2 if is_half and name in TRANSFORMS else 4
+        in_half = is_half and name in TRANSFORMS
         if part.precision == "int8":  # its graph is another, and so is the rate that it could reach
             work, floor_ms = Work(0, round(1e3 * part.kmacs_per_pixel * height * width * batch)), None
         else:
-            work = part_work(bundle.read(part.file), {key: value.shape for key, value in inputs.items()}, item_bytes)
-            floor_ms = None if peaks is None else work.floor_ms(peaks, name in TRANSFORMS)
+            shapes = {key: value.shape for key, value in inputs.items()}
+            work = part_work(bundle.read(part.file), shapes, 2 if in_half else 4)
+            floor_ms = None if peaks is None else work.floor_ms(peaks, in_half)
         p50, p90 = (float(p) for p in np.percentile(times, (50, 90)))
         times_floor = None if floor_ms is None else p50 / floor_ms
         rows.append(

@@ -61,9 +61,7 @@ class Suite:
         steps = [] if self.args.references else [self._step("references", "all", self._make_references)]
         for level in self.ends:
             steps += self._checks(level) + self._images(level, first, self.args.batches)
-        steps.append(
-            self._step("peaks", "device", lambda: asdict(peaks_of(self.engine, cache_folder(self.bundle.path))))
-        )
+        steps.append(self._step("peaks", "device", self._peaks))
         steps += [self._parts(level, size) for size in self.args.sizes[:2][::-1] for level in self.ends]
         for name in self.args.beside:
             steps += [self._beside(name, level, first) for level in self.ends]
@@ -111,6 +109,10 @@ class Suite:
             seconds[part] = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))["build_s"]
         return {"build_s": seconds}
 
+    def _peaks(self) -> Any:
+        found = peaks_of(self.engine, cache_folder(self.bundle.path))
+        return {} if found is None else asdict(found)
+
     def _exact(self, level: int) -> Any:
         wrong = differing_parts(self.engine, self.bundle, level)
         if wrong:
@@ -131,7 +133,7 @@ class Suite:
     def _parts(self, level: int, size: str) -> Step:
         def measure() -> Any:
             peaks = self.record.result("peaks:device")
-            known = None if peaks is None else Peaks(**peaks)
+            known = Peaks(**peaks) if peaks else None
             rows = measure_parts(self.engine, self.bundle, level, size, 1, self.args.repeats, known)
             return [asdict(row) for row in rows]
 

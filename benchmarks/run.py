@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from .curves import KODAK_CURVES, applies_to, load_curves
 from .device import device_of, peaks_of
 from .engines import GPU_ENGINES, HOST_ENGINES, start
 from .fit import NETWORK_TASKS, fit_parts, shares
+from .floor import Peaks
 from .gpu import DevicePlan, fit_device, measure_parts, measure_throughput
 from .images import Photo, load_photos, same_size
 from .machine import images_used, load_average, machine, package_versions
@@ -148,7 +149,9 @@ def measure_device(
     plan = settings.device or DevicePlan()
     step(f"peaks of the device of {engine.name}")
     peaks = peaks_of(engine, cache_folder(codec.bundle.path))
-    report.circumstances[f"device of {engine.name}"] = device_of(engine) | asdict(peaks)
+    report.circumstances[f"device of {engine.name}"] = device_of(engine) | ({} if peaks is None else asdict(peaks))
+    if peaks is None:  # another engine's GPU is the one that TensorRT measured, if it did
+        peaks = peaks_from(report.circumstances.get("device of trt"))
     pixels = [photo.pixels for photo in photos]
     rows = []
     for size in plan.sizes:
@@ -159,6 +162,14 @@ def measure_device(
                 rows += measure_parts(engine, codec.bundle, level, size, batch, plan.repeats, peaks)
     report.device_parts.extend(rows)
     report.fits.extend(fit_device(rows))
+
+
+def peaks_from(known: object) -> Peaks | None:
+    """The rates among what a report says of a device."""
+    names = [field.name for field in fields(Peaks)]
+    if not isinstance(known, dict) or not all(name in known for name in names):
+        return None
+    return Peaks(**{name: known[name] for name in names})
 
 
 def measure_exactness(

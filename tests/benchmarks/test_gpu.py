@@ -1,13 +1,15 @@
 """Laws of the device stage: floors from bytes and MACs, sizes and batches, on the CPU and on a GPU that is none."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from gpu_fakes import FakeDriver, FakeTensorRT
 
-from basic.benchmarks import cli, device, gpu
+from basic.benchmarks import cli, device, gpu, run
 from basic.benchmarks.floor import Peaks, Work, part_work
 from basic.benchmarks.results import BenchError
 from basic.benchmarks.shapes import input_shapes
@@ -43,9 +45,9 @@ def test_macs_are_those_of_the_manifest_and_bytes_grow_with_the_image(bundle: Bu
 
 
 def test_the_floor_is_the_larger_of_both_times() -> None:
-    assert Work(10**9, 10**9).floor_ms(PEAKS, is_transform=True) == pytest.approx(1.0)
-    assert Work(10**6, 10**12).floor_ms(PEAKS, is_transform=True) == pytest.approx(2.5)
-    assert Work(10**6, 10**12).floor_ms(PEAKS, is_transform=False) == pytest.approx(40)
+    assert Work(10**9, 10**9).floor_ms(PEAKS, in_half=True) == pytest.approx(1.0)
+    assert Work(10**6, 10**12).floor_ms(PEAKS, in_half=True) == pytest.approx(2.5)
+    assert Work(10**6, 10**12).floor_ms(PEAKS, in_half=False) == pytest.approx(40)
 
 
 @pytest.mark.parametrize("size", ["64x", "x", "64", "0x64", "a x b"])
@@ -97,6 +99,19 @@ def test_peaks_of_both_kinds_of_device(trt: TrtEngine, tmp_path: Path, monkeypat
     assert found.transform_tmac_per_s == pytest.approx(macs / (1e9 * 0.25))
     host = device.peaks_of(open_engine("ort", 1), tmp_path)
     assert host.copy_gb_per_s > 0.1 and host.float32_tmac_per_s > 1e-4
+
+
+def test_a_gpu_behind_another_engine_has_the_rates_that_tensorrt_measured(bundle: Bundle, tmp_path: Path) -> None:
+    """Never those of the processor: the times are the GPU's."""
+    host = open_engine("ort", 1)
+    other = SimpleNamespace(name="ort-cuda", open=host.open)
+    assert device.peaks_of(other, tmp_path) is None and device.device_of(other)["device"] == "GPU"
+    assert run.peaks_from({"device": "GPU"}) is None and run.peaks_from(None) is None
+    assert run.peaks_from({"device": "GPU"} | asdict(PEAKS)) == PEAKS
+    (row,) = [row for row in gpu.measure_parts(other, bundle, 0, "64x64", 1, 2, PEAKS) if row.part == "synthesis"]
+    part = bundle.level(0).parts["synthesis"]
+    work = part_work(bundle.read(part.file), input_shapes(part, 64, 64), 4)
+    assert row.floor_ms == work.floor_ms(PEAKS, in_half=False)  # it computes all in float32
 
 
 def test_the_fit_finds_what_latency_is_made_of() -> None:

@@ -281,16 +281,25 @@ void to_bytes(const py::array& source, py::array target) {
   if (!all_numbers) throw py::value_error("source: expected numbers, got NaN");
 }
 
+// A contiguous int32 array of the shape of `indexes`, for the results.
+py::array symbols_of(const py::object& out, const py::array& indexes) {
+  if (!py::isinstance<py::array>(out)) throw py::type_error("out: expected an int32 array or None");
+  auto array = py::reinterpret_borrow<py::array>(out);
+  data_of<int32_t>(array, "out", "int32");
+  check_same_shape(indexes, array, "indexes and out");
+  return array;
+}
+
 // Keeps the bytes and the tables alive, and refuses a second thread instead of mixing two.
 class Decoder {
  public:
   Decoder(py::buffer data, py::object tables)
       : buffer_(data.request()), tables_(std::move(tables)), decoder_(tables_.cast<const Tables&>(), bytes(), size()) {}
 
-  py::array_t<int32_t> decode(const py::array& indexes) {
+  py::array decode(const py::array& indexes, py::object out) {
     return with_indexes(indexes, tables_.cast<const Tables&>(), [&](auto* index_data) {
-      py::array_t<int32_t> symbols(shape_of(indexes));
-      int32_t* symbol_data = symbols.mutable_data();
+      py::array symbols = out.is_none() ? py::array_t<int32_t>(shape_of(indexes)) : symbols_of(out, indexes);
+      auto* symbol_data = static_cast<int32_t*>(symbols.mutable_data());  // refuses a read-only array
       const size_t size = size_of(indexes);
       const Use use(busy_);
       py::gil_scoped_release release;
@@ -370,7 +379,7 @@ PYBIND11_MODULE(_ans, module) {
       .def_property_readonly("num_bytes", &Tables::num_bytes);
   py::class_<Decoder>(module, "Decoder")
       .def(py::init<py::buffer, py::object>(), py::arg("data"), py::arg("tables"))
-      .def("decode", &Decoder::decode, py::arg("indexes"))
+      .def("decode", &Decoder::decode, py::arg("indexes"), py::arg("out") = py::none())
       .def("decode_latents", &Decoder::decode_latents, py::arg("indexes"), py::arg("means"), py::arg("y"),
            py::arg("y_hat") = py::none())
       .def("finish", &Decoder::finish)

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <utility>
 
 #include "dispatch.h"
 
@@ -71,40 +72,14 @@ int64_t overhead_256ths(size_t num_header_bytes, const uint32_t* first_states, c
 // Memory of a thread's last stream. Fresh pages cost a short stream more than its symbols do, and two threads that ask
 // the system for some at once wait for each other.
 constexpr size_t kMaxSpareWords = 1u << 20;
-thread_local std::vector<uint16_t> spare_words;
-
-// Words, growing towards the front.
-class WordBuffer {
- public:
-  explicit WordBuffer(size_t num_words) : words_(std::move(spare_words)) {
-    if (words_.size() < num_words) words_ = std::vector<uint16_t>(num_words);
-    writer_ = {words_.data() + words_.size(), words_.data()};
-  }
-  ~WordBuffer() {
-    if (words_.size() <= kMaxSpareWords) spare_words = std::move(words_);
-  }
-  WordBuffer(const WordBuffer&) = delete;
-  WordBuffer& operator=(const WordBuffer&) = delete;
-
-  Writer& writer() { return writer_; }
-  size_t size() const { return static_cast<size_t>(words_.data() + words_.size() - writer_.next); }
-  void grow() {
-    const size_t used = size();
-    std::vector<uint16_t> larger(2 * words_.size());
-    std::copy(writer_.next, writer_.next + used, larger.end() - static_cast<std::ptrdiff_t>(used));
-    words_.swap(larger);
-    writer_ = {words_.data() + words_.size() - used, words_.data()};
-  }
-  uint16_t pop() { return *writer_.next++; }
-  std::vector<uint16_t> words() const { return {words_.end() - static_cast<std::ptrdiff_t>(size()), words_.end()}; }
-
- private:
-  std::vector<uint16_t> words_;
-  Writer writer_;
+struct Spare {
+  std::unique_ptr<uint16_t[]> memory;
+  size_t capacity = 0;
 };
+thread_local Spare spare;
 
 template <class Symbol, class Index>
-void encode_range(const TableView& tables, uint32_t* states, uint32_t num_lanes, WordBuffer& words,
+void encode_range(const TableView& tables, uint32_t* states, uint32_t num_lanes, Words& words,
                   const Symbol* symbols, const Index* indexes, size_t from, size_t to) {
   while ((to = encode_symbols(tables, states, num_lanes, words.writer(), symbols, indexes, from, to)) > from)
     words.grow();
@@ -113,7 +88,7 @@ void encode_range(const TableView& tables, uint32_t* states, uint32_t num_lanes,
 // Encode the last symbols in lane 0 until their words fill the start values of the other lanes; returns the first
 // symbol of the tail, or SIZE_MAX where there are not enough words in all.
 template <class Symbol, class Index>
-size_t encode_tail(const TableView& tables, uint32_t* states, uint32_t num_lanes, WordBuffer& words,
+size_t encode_tail(const TableView& tables, uint32_t* states, uint32_t num_lanes, Words& words,
                    const Symbol* symbols, const Index* indexes, size_t num_symbols) {
   size_t position = num_symbols;
   while (words.size() < num_lanes - 1) {
@@ -162,7 +137,7 @@ bool encode_lanes(const Tables& tables, uint32_t num_lanes, size_t max_overhead,
   const TableView view = tables.view();
   uint32_t states[kMaxLanes], first_states[kMaxLanes];
   std::fill(states, states + kMaxLanes, kStateLow);
-  WordBuffer words(num_symbols / 4 + 64 * kMaxWordsPerSymbol);
+  Words words(num_symbols / 4 + 64 * kMaxWordsPerSymbol);
   size_t tail = 0;
   if (num_lanes > 1) {
     tail = encode_tail(view, states, num_lanes, words, symbols, indexes, num_symbols);
@@ -177,21 +152,46 @@ bool encode_lanes(const Tables& tables, uint32_t num_lanes, size_t max_overhead,
   if (max_overhead && overhead_256ths(stream.header.size(), first_states, states, num_lanes, lane_0) >
                           static_cast<int64_t>(256 * 8 * max_overhead))
     return false;
-  stream.words = words.words();
+  stream.words = std::move(words);
   return true;
 }
 
 }  // namespace
 
+Words::Words(size_t num_words) {
+  if (spare.capacity >= num_words) {
+    memory_ = std::move(spare.memory), capacity_ = std::exchange(spare.capacity, 0);
+  } else {
+    memory_.reset(new uint16_t[num_words]), capacity_ = num_words;
+  }
+  writer_ = {memory_.get() + capacity_, memory_.get()};
+}
+
+Words::~Words() {
+  if (capacity_ > spare.capacity && capacity_ <= kMaxSpareWords) spare = {std::move(memory_), capacity_};
+}
+
+void Words::grow() {
+  const size_t used = size(), capacity = 2 * capacity_;
+  std::unique_ptr<uint16_t[]> larger(new uint16_t[capacity]);
+  std::copy(writer_.next, writer_.next + used, larger.get() + capacity - used);
+  memory_.swap(larger), capacity_ = capacity;
+  writer_ = {memory_.get() + capacity - used, memory_.get()};
+}
+
+void Words::swap(Words& other) noexcept {
+  memory_.swap(other.memory_), std::swap(capacity_, other.capacity_), std::swap(writer_, other.writer_);
+}
+
 void EncodedStream::copy_to(uint8_t* bytes) const {
   std::copy(header.begin(), header.end(), bytes);
   bytes += header.size();
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-  if (!words.empty()) std::memcpy(bytes, words.data(), 2 * words.size());
+  if (words.size() > 0) std::memcpy(bytes, words.data(), 2 * words.size());
 #else
   for (size_t k = 0; k < words.size(); ++k) {
-    bytes[2 * k] = static_cast<uint8_t>(words[k]);
-    bytes[2 * k + 1] = static_cast<uint8_t>(words[k] >> 8);
+    bytes[2 * k] = static_cast<uint8_t>(words.data()[k]);
+    bytes[2 * k + 1] = static_cast<uint8_t>(words.data()[k] >> 8);
   }
 #endif
 }

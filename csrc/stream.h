@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -18,10 +19,33 @@ struct BitstreamError : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
+// Words, growing towards the front.
+class Words {
+ public:
+  Words() = default;
+  explicit Words(size_t num_words);  // as many fit before it grows
+  Words(Words&& other) noexcept { swap(other); }
+  Words& operator=(Words&& other) noexcept { return swap(other), *this; }
+  ~Words();
+
+  Writer& writer() { return writer_; }
+  const uint16_t* data() const { return writer_.next; }
+  size_t size() const { return static_cast<size_t>(memory_.get() + capacity_ - writer_.next); }
+  void grow();
+  uint16_t pop() { return *writer_.next++; }
+
+ private:
+  void swap(Words& other) noexcept;
+
+  std::unique_ptr<uint16_t[]> memory_;  // not zeroed: pages that are never written cost nothing
+  size_t capacity_ = 0;
+  Writer writer_ = {nullptr, nullptr};
+};
+
 // A finished stream: a few bytes of header and the words.
 struct EncodedStream {
   std::vector<uint8_t> header;
-  std::vector<uint16_t> words;
+  Words words;
 
   size_t num_bytes() const { return header.size() + 2 * words.size(); }
   void copy_to(uint8_t* bytes) const;

@@ -31,8 +31,11 @@ class Decoder:
     def __init__(self, data: Buffer, tables: Tables) -> None:
         """Raises BitstreamError where the header is damaged."""
 
-    def decode(self, indexes: _Array) -> npt.NDArray[np.int32]:
-        """indexes: uint8 or uint16, any shape -> symbols int32 of that shape. Raises BitstreamError, and then always."""
+    def decode(self, indexes: _Array, out: npt.NDArray[np.int32] | None = None) -> npt.NDArray[np.int32]:
+        """indexes: uint8 or uint16, any shape -> symbols int32 of that shape. Raises BitstreamError, and then always.
+
+        out: where to put them, contiguous: fresh memory for many symbols takes a third of the time.
+        """
 
     def decode_latents(self, indexes: _Array, means: _Array, y: _Array, y_hat: _Array | None = None) -> None:
         """Write symbols + means / 8, exact, into y: float32 (n, h, w) with any strides, and y_hat: contiguous.

@@ -89,3 +89,23 @@ def test_tables_refuse_more_look_up_than_64_mib():
         else:
             with pytest.raises(ValueError, match="tables too large"):
                 _ans.Tables(*arrays, 15)
+
+
+def test_decode_fills_the_array_it_is_given_or_refuses_it():
+    stream = _ans.encode(SYMBOLS, INDEXES, TABLES)
+    decoder = _ans.Decoder(stream, TABLES)
+    out = np.full(102, 7, np.int32)
+    frozen = np.empty(100, np.int32)
+    frozen.flags.writeable = False
+    for wrong, error, message in (
+        (out[1:101].astype(np.int64), TypeError, "out: expected a contiguous int32 array, got int64"),
+        (np.empty(200, np.int32)[::2], TypeError, "out: .* not contiguous"),
+        (out, ValueError, "indexes and out: expected the same shape"),
+        ([0] * 100, TypeError, "out: expected an int32 array or None"),
+        (frozen, ValueError, "not writeable"),
+    ):
+        with pytest.raises(error, match=message):
+            decoder.decode(INDEXES, wrong)
+    assert decoder.decode(INDEXES, out[1:101]).base is out
+    decoder.finish()
+    np.testing.assert_array_equal(out, [7, *SYMBOLS, 7])

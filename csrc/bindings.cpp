@@ -166,6 +166,23 @@ void quantise(const py::array& y, const py::array& means, py::array symbols, py:
   if (!in_range) throw py::value_error("y: expected numbers within 2^20 of the means, got larger ones or NaN");
 }
 
+void floors(const py::array& source, py::array target) {
+  const float* values = data_of<float>(source, "source", "float32");
+  check_same_shape(source, target, "source and target");
+  const auto fill = [&](auto* numbers) {
+    py::gil_scoped_release release;
+    basic::floors(values, numbers, size_of(source));
+  };
+  void* numbers = target.mutable_data();  // refuses a read-only array
+  if (is<uint8_t>(target)) {
+    data_of<uint8_t>(target, "target", "int16 or uint8");
+    fill(static_cast<uint8_t*>(numbers));
+  } else {
+    data_of<int16_t>(target, "target", "int16 or uint8");
+    fill(static_cast<int16_t*>(numbers));
+  }
+}
+
 // Shape and distances of two images (planes, height, width) of one shape, refused where rows are not contiguous.
 template <class From, class To>
 basic::Planes planes_of(const py::array& from, const py::array& to, const char* from_type, const char* to_type) {
@@ -388,6 +405,7 @@ PYBIND11_MODULE(_ans, module) {
              py::arg("max_overhead") = 0);
   module.def("quantise", &quantise, py::arg("y"), py::arg("means"), py::arg("symbols"),
              py::arg("y_hat") = py::none());
+  module.def("floors", &floors, py::arg("source"), py::arg("target"));
   module.def("arrow_bytes", &arrow_bytes, py::arg("capsule"), py::arg("size"));
   module.def("arrow_capsules", &arrow_capsules, py::arg("bytes"));
   module.def("blocks_to_bytes", &blocks_to_bytes, py::arg("source"), py::arg("target"));

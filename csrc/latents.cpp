@@ -2,6 +2,13 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
+
+#include "rans_simd.h"
+
+#if BASIC_X86
+#include <emmintrin.h>
+#endif
 
 namespace basic {
 namespace {
@@ -19,24 +26,24 @@ inline int32_t bits_of(float value) {
   return bits;
 }
 
-constexpr size_t kBlock = 2048;  // what is between two passes stays in the first cache
+constexpr size_t kPass = 2048;  // what is between two passes stays in the first cache
 
-// Call row(values, place, count) for the pieces of rows that hold elements [from, from + count).
-template <class Value, class Place, class Row>
-void for_rows(Value* values, Place* y, const Places& places, size_t from, size_t count, Row row) {
-  size_t line = from / places.width, column = from % places.width;
-  while (count > 0) {
-    const size_t now = std::min(count, places.width - column);
-    const ptrdiff_t at = static_cast<ptrdiff_t>(line / places.height) * places.plane +
-                         static_cast<ptrdiff_t>(line % places.height) * places.row +
-                         static_cast<ptrdiff_t>(column) * places.column;
-    row(values, y + at, now);
-    values += now, count -= now, column = 0, ++line;
+// Call row(place, done, size) for the pieces of rows that hold elements [from, from + count); `done` counts those before.
+template <class Place, class Row>
+void for_rows(Place* y, const Places& places, size_t from, size_t count, Row row) {
+  size_t line = from / places.width % places.height, column = from % places.width;
+  Place* plane = y + static_cast<ptrdiff_t>(from / places.width / places.height) * places.plane;
+  for (size_t done = 0; done < count;) {
+    const size_t now = std::min(count - done, places.width - column);
+    row(plane + static_cast<ptrdiff_t>(line) * places.row + static_cast<ptrdiff_t>(column) * places.column, done, now);
+    done += now, column = 0;
+    if (++line == places.height) line = 0, plane += places.plane;
   }
 }
 
 void gather(const float* y, float* values, const Places& places, size_t from, size_t count) {
-  for_rows(values, y, places, from, count, [step = places.column](float* to, const float* row, size_t size) {
+  for_rows(y, places, from, count, [values, step = places.column](const float* row, size_t done, size_t size) {
+    float* to = values + done;
     if (step == 2) {
       for (size_t k = 0; k < size; ++k) to[k] = row[2 * k];
     } else {
@@ -59,14 +66,64 @@ bool quantise_block(const float* __restrict y, const int16_t* __restrict means, 
   return !out_of_range;
 }
 
+#if BASIC_X86
+// Four floors, cut to low..high; NaN becomes low. SSE2, which every x86-64 has.
+inline __m128i four_floors(const float* values, __m128 low, __m128 high) {
+  const __m128 inside = _mm_min_ps(_mm_max_ps(_mm_loadu_ps(values), low), high);
+  const __m128i towards_zero = _mm_cvttps_epi32(inside);
+  const __m128 is_above = _mm_cmpgt_ps(_mm_cvtepi32_ps(towards_zero), inside);  // -1 where it is
+  return _mm_add_epi32(towards_zero, _mm_castps_si128(is_above));
+}
+
+// The part that fills vectors. Returns its length.
+template <class Number>
+size_t vectors_of_floors(const float* values, Number* numbers, size_t size) {
+  using Limits = std::numeric_limits<Number>;
+  const __m128 low = _mm_set1_ps(Limits::min()), high = _mm_set1_ps(Limits::max());
+  const auto eight = [&](const float* from) {
+    return _mm_packs_epi32(four_floors(from, low, high), four_floors(from + 4, low, high));
+  };
+  size_t i = 0;
+  for (; i + 16 <= size; i += 16) {
+    auto* to = reinterpret_cast<__m128i*>(numbers + i);
+    if (sizeof(Number) == 1) {
+      _mm_storeu_si128(to, _mm_packus_epi16(eight(values + i), eight(values + i + 8)));
+    } else {
+      _mm_storeu_si128(to, eight(values + i));
+      _mm_storeu_si128(to + 1, eight(values + i + 8));
+    }
+  }
+  return i;
+}
+#else
+template <class Number>
+size_t vectors_of_floors(const float*, Number*, size_t) {
+  return 0;
+}
+#endif
+
+template <class Number>
+void floors_as(const float* values, Number* numbers, size_t size) {
+  constexpr float kLow = std::numeric_limits<Number>::min(), kHigh = std::numeric_limits<Number>::max();
+  for (size_t i = vectors_of_floors(values, numbers, size); i < size; ++i) {
+    const float above = values[i] > kLow ? values[i] : kLow;  // NaN becomes the least
+    const float inside = above < kHigh ? above : kHigh;
+    const int32_t towards_zero = static_cast<int32_t>(inside);
+    numbers[i] = static_cast<Number>(towards_zero - (static_cast<float>(towards_zero) > inside ? 1 : 0));
+  }
+}
+
 }  // namespace
 
+void floors(const float* values, int16_t* numbers, size_t size) { floors_as(values, numbers, size); }
+void floors(const float* values, uint8_t* numbers, size_t size) { floors_as(values, numbers, size); }
+
 bool quantise(const float* y, const Places& places, const int16_t* means, int32_t* symbols, float* y_hat) {
-  float block[kBlock], sums[kBlock];
+  float block[kPass], sums[kPass];
   bool in_range = true;
   const size_t size = places.size();
-  for (size_t from = 0; from < size; from += kBlock) {
-    const size_t count = std::min(kBlock, size - from);
+  for (size_t from = 0; from < size; from += kPass) {
+    const size_t count = std::min(kPass, size - from);
     gather(y, block, places, from, count);
     in_range &= quantise_block(block, means + from, symbols + from, y_hat ? y_hat + from : sums, count);
   }
@@ -84,8 +141,13 @@ bool add_means(const int32_t* __restrict symbols, const int16_t* __restrict mean
 }
 
 void scatter(const float* values, float* y, const Places& places, size_t from, size_t count) {
-  for_rows(values, y, places, from, count, [step = places.column](const float* values, float* row, size_t size) {
-    for (size_t k = 0; k < size; ++k) row[static_cast<ptrdiff_t>(k) * step] = values[k];
+  for_rows(y, places, from, count, [values, step = places.column](float* row, size_t done, size_t size) {
+    const float* source = values + done;
+    if (step == 2) {
+      for (size_t k = 0; k < size; ++k) row[2 * k] = source[k];
+    } else {
+      for (size_t k = 0; k < size; ++k) row[static_cast<ptrdiff_t>(k) * step] = source[k];
+    }
   });
 }
 

@@ -23,6 +23,10 @@ bool quantise(const float* y, const Places& places, const int16_t* means, int32_
 // y_hat = symbols + means / 8. False where a symbol is beyond kMaxSymbol.
 bool add_means(const int32_t* symbols, const int16_t* means, float* y_hat, size_t size);
 
+// The whole numbers below, cut to what the type holds; NaN becomes the least of them.
+void floors(const float* values, int16_t* numbers, size_t size);
+void floors(const float* values, uint8_t* numbers, size_t size);
+
 // Elements [from, from + count) of the part, counted row after row, from `values`.
 void scatter(const float* values, float* y, const Places& places, size_t from, size_t count);
 

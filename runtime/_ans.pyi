@@ -69,6 +69,10 @@ def quantise(y: _Array, means: _Array, symbols: _Array, y_hat: _Array | None = N
     y is NaN or further than 2^20 from the mean; symbols then holds rubbish.
     """
 
+def floors(source: _Array, target: _Array) -> None:
+    """source float32 -> target int16 or uint8 of the same shape, both contiguous: the whole numbers below, cut to what
+    the type holds; NaN becomes the least of them."""
+
 def arrow_bytes(capsule: Any, size: int) -> npt.NDArray[np.uint8]:
     """The bytes that Pillow's `__arrow_c_array__` shares of an RGB or RGBA image, four a pixel: a view, not writable.
 

@@ -8,12 +8,16 @@ decoder alike, and none is left to the environment.
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
+from . import _ans
 from .bundle import Bundle
 from .engine import Array, Traits
 from .errors import EngineError
-from .ort_graph import BLOCK, in_blocks
+from .ort_graph import BLOCK, in_blocks, in_floats
 
 _QUIET = 3  # errors only
+_INTEGERS: dict[str, type[np.generic]] = {"means": np.int16, "indexes": np.uint8}
 
 
 class OnnxEngine:
@@ -32,10 +36,11 @@ class OnnxEngine:
 
     def open(self, bundle: Bundle, level: int, part: str) -> "OnnxSession":
         model, what = bundle.read(bundle.level(level).parts[part].file), f"level {level}, part {part}"
-        cut = in_blocks(model) if part == "synthesis" else None
-        if cut is None:
-            return OnnxSession(self._session(model, what), what)
-        return BlockSession(self._session(cut, what), what)
+        if part == "synthesis" and (cut := in_blocks(model)) is not None:
+            return BlockSession(self._session(cut, what), what)
+        if part.startswith("context") and (cut := in_floats(model)) is not None:
+            return FloorSession(self._session(cut, what), what)
+        return OnnxSession(self._session(model, what), what)
 
     def open_model(self, model: bytes, what: str) -> "OnnxSession":
         """Any graph, under the name `what` in messages. Raises EngineError."""
@@ -84,6 +89,18 @@ class BlockSession(OnnxSession):
 
     def run_blocks(self, inputs: Mapping[str, Array]) -> Array:
         return super().run(inputs)["x_hat"]
+
+
+class FloorSession(OnnxSession):
+    """A context whose means and indexes come as floats, which `run` makes integers."""
+
+    def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
+        outputs = super().run(inputs)
+        for name, dtype in _INTEGERS.items():
+            numbers = np.empty(outputs[name].shape, dtype)
+            _ans.floors(outputs[name], numbers)
+            outputs[name] = numbers
+        return outputs
 
 
 def start(num_threads: int | None) -> OnnxEngine:

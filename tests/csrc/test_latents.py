@@ -127,3 +127,24 @@ def test_decode_latents_refuses_other_shapes():
     with pytest.raises(ValueError, match="not writeable"):
         decoder.decode_latents(indexes, np.zeros(shape, np.int16), y)
     assert decoder.position == 0
+
+
+@given(arrays(np.float32, st.integers(0, 70), elements=st.floats(width=32)), st.sampled_from((np.int16, np.uint8)))
+def test_floors_are_cut_to_the_type(values, dtype):
+    limits = np.iinfo(dtype)
+    found = np.empty(values.shape, dtype)
+    _ans.floors(values, found)
+    expected = np.where(np.isnan(values), limits.min, np.floor(values.astype(np.float64)).clip(limits.min, limits.max))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_floors_refuses_other_arrays():
+    values = np.zeros((3, 8), np.float32)
+    with pytest.raises(TypeError, match="target: expected a contiguous int16 or uint8 array"):
+        _ans.floors(values, np.zeros((3, 8), np.int32))
+    with pytest.raises(TypeError, match="target: expected a contiguous"):
+        _ans.floors(values, np.zeros((3, 16), np.int16)[:, ::2])
+    with pytest.raises(TypeError, match="source: expected a contiguous float32 array"):
+        _ans.floors(values[:, ::2], np.zeros((3, 4), np.int16))
+    with pytest.raises(ValueError, match="source and target: expected the same shape"):
+        _ans.floors(values, np.zeros((3, 7), np.int16))

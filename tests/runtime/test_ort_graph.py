@@ -9,7 +9,7 @@ from basic.runtime.bundle import Bundle
 from basic.runtime.engine import open_engine
 from basic.runtime.errors import BundleError
 from basic.runtime.onnx_file import Graph, Node, Port, read, write
-from basic.runtime.ort_graph import in_blocks
+from basic.runtime.ort_graph import in_blocks, in_floats
 
 RNG = np.random.default_rng(3)
 
@@ -53,3 +53,30 @@ def test_other_ends_are_left_alone(bundle: Bundle) -> None:
         assert in_blocks(write(Graph("synthesis", nodes, {}, [port], outputs))) is None
     with pytest.raises(BundleError, match="export the bundle again"):
         in_blocks(b"no graph")
+
+
+def test_contexts_without_their_floors_give_the_same_integers(bundle: Bundle) -> None:
+    engine = open_engine("ort", 1)
+    for level in bundle.levels:
+        inputs = {"state": RNG.normal(0, 6, (2, bundle.level(level).widths["context.state"], 4, 6)).astype(np.float32)}
+        for group in range(len(bundle.level(level).plan)):
+            model = bundle.read(bundle.level(level).parts[f"context_g{group}"].file)
+            assert in_floats(model) is not None
+            whole = engine.open_model(model, "whole")  # type: ignore[attr-defined]
+            expected, found = whole.run(inputs), engine.open(bundle, level, f"context_g{group}").run(inputs)
+            assert expected.keys() == found.keys()
+            for name, value in expected.items():
+                assert found[name].dtype == value.dtype
+                assert np.array_equal(found[name], value)
+            y_hat = RNG.integers(-40, 40, expected["means"].shape) / np.float32(8)
+            inputs = {"state": expected.get("state_out", inputs["state"]), "y_hat": y_hat.astype(np.float32)}
+
+
+def test_outputs_that_are_not_floored_are_left_alone(bundle: Bundle) -> None:
+    level = min(bundle.levels)
+    assert in_floats(bundle.read(bundle.level(level).parts["hyper"].file)) is None
+    graph = read(bundle.read(bundle.level(level).parts["context_g0"].file))
+    for node in graph.nodes:
+        if node.op == "Floor":
+            node.op = "Round"
+    assert in_floats(write(graph)) is None

@@ -7,6 +7,7 @@ plain copy and a large convolution reach here and now, with the clocks and the n
 import ctypes
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from ..runtime.bundle import Part
+from ..runtime.cuda import Device, driver
 from ..runtime.engine import Engine
 from ..runtime.engine_trt import TrtEngine
+from ..runtime.errors import EngineError
 from ..runtime.onnx_file import Graph, Node, Port, write
 from ..runtime.trt_build import EngineFiles, SizeClass
 from ..runtime.trt_session import TrtSession
@@ -43,17 +46,30 @@ def peaks_of(engine: Engine, folder: Path) -> Peaks | None:
     return Peaks(_host_copy_gb_per_s(), rate, rate)
 
 
-def memory_of(engine: Engine) -> dict[str, float] | None:
-    """MiB of the GPU: taken by this engine's arrays, and in use by everybody (contexts and weights included)."""
-    if not isinstance(engine, TrtEngine):
+def gpu_of(engine: Engine) -> Device | None:
+    """The GPU that an engine computes on, to ask it for memory and energy; None on the processor, or without
+    cuda-python."""
+    if isinstance(engine, TrtEngine):
+        return engine.device
+    return None if is_on_host(engine) else _first_gpu()
+
+
+@cache
+def _first_gpu() -> Device | None:
+    try:
+        return Device(driver())
+    except EngineError:
         return None
-    free, total = engine.device.memory_bytes()
+
+
+def memory_of(engine: Engine) -> dict[str, float] | None:
+    """MiB of the GPU: taken by arrays of TensorRT's engine, and in use by everybody (contexts and weights included)."""
+    device = gpu_of(engine)
+    if device is None:
+        return None
+    free, total = device.memory_bytes()
     mib = 2.0**20
-    return {
-        "arrays_mib": engine.device.allocated_bytes / mib,
-        "in_use_mib": (total - free) / mib,
-        "all_mib": total / mib,
-    }
+    return {"arrays_mib": device.allocated_bytes / mib, "in_use_mib": (total - free) / mib, "all_mib": total / mib}
 
 
 def device_of(engine: Engine) -> dict[str, object]:
@@ -77,8 +93,9 @@ class EnergyMeter:
 
     def __init__(self, engine: Engine) -> None:
         self._read: Callable[[], float | None] = lambda: None
-        if isinstance(engine, TrtEngine):
-            self._open(engine.device.bus_id)
+        device = gpu_of(engine)
+        if device is not None:
+            self._open(device.bus_id)
 
     def joules(self) -> float | None:
         """None where it cannot be known."""

@@ -101,6 +101,15 @@ def test_peaks_of_both_kinds_of_device(trt: TrtEngine, tmp_path: Path, monkeypat
     assert host.copy_gb_per_s > 0.1 and host.float32_tmac_per_s > 1e-4
 
 
+def test_memory_is_told_of_whatever_engine_is_on_the_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    other, found = SimpleNamespace(name="ort-cuda"), Device(FakeDriver())
+    for here in (found, None):
+        monkeypatch.setattr(device, "_first_gpu", lambda here=here: here)
+        memory = device.memory_of(other)
+        assert (None if memory is None else memory["in_use_mib"]) == (None if here is None else 20 * 1024)
+        assert device.memory_of(open_engine("oracle")) is None
+
+
 def test_a_gpu_behind_another_engine_has_the_rates_that_tensorrt_measured(bundle: Bundle, tmp_path: Path) -> None:
     """Never those of the processor: the times are the GPU's."""
     host = open_engine("ort", 1)

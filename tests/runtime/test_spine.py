@@ -187,8 +187,8 @@ def test_fixed_costs_of_a_file(codec: Codec, data_folder: Path, name: str, monke
     found: list[tuple[bytes, float]] = []
     original = _ans.encode
 
-    def encode(*arguments: Any) -> bytes:
-        stream = original(*arguments)
+    def encode(*arguments: Any, **limits: int) -> bytes:
+        stream = original(*arguments, **limits)
         found.append((stream, _ans.bits(*arguments) / 8))
         return stream
 

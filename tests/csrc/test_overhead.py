@@ -1,34 +1,17 @@
-"""What a stream takes beyond its symbols keeps the limit: counted from the states that the plain decoder sees."""
-
-from math import floor, log2
+"""What a stream takes beyond its symbols keeps the limit."""
 
 import numpy as np
 import pytest
 from coder_cases import SCALES, coder, gaussian
+from coder_overhead import overhead_bytes, plain_tables
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from plain_rans import PlainDecoder, split_tables
 
 from basic.runtime import _ans
 from basic.runtime.tables import gaussian_tables
 
-TABLES = gaussian_tables(SCALES)
 CODER = coder()
-PLAIN = split_tables(TABLES.frequencies.tolist(), TABLES.lengths.tolist(), TABLES.offsets.tolist())
-
-
-def overhead_bytes(stream: bytes, indexes: np.ndarray) -> float:
-    """Header, states and termination: what is written less what the states hold of symbols."""
-    states = PlainDecoder(stream, PLAIN, 14).states
-    decoder = PlainDecoder(stream, PLAIN, 14)
-    for index in indexes[: decoder.tail].tolist():
-        decoder.symbol(index)
-    num_bytes = 1 + next(k for k, byte in enumerate(stream) if byte < 128)
-    bits = 8 * num_bytes + 32 - (log2(int.from_bytes(stream[num_bytes : num_bytes + 4], "little")) - 16)
-    for first, last in zip(states[1:], decoder.states[1:], strict=True):
-        bits += 20 + floor(log2(first >> 16)) - log2(first)  # written for a lane's state, which holds symbols
-        bits += log2(last) - 16  # a start value holds a word of the tail
-    return bits / 8
+PLAIN = plain_tables(gaussian_tables(SCALES))
 
 
 @given(
@@ -38,7 +21,7 @@ def overhead_bytes(stream: bytes, indexes: np.ndarray) -> float:
 def test_any_limit_is_kept(num_symbols, num_tables, num_lanes, limit, seed):
     symbols, indexes = gaussian(num_symbols, seed, escapes=num_symbols // 1000, tables=num_tables)
     stream = _ans.encode(symbols, indexes, CODER, num_lanes, limit)
-    assert overhead_bytes(stream, indexes) <= limit
+    assert overhead_bytes(stream, indexes, PLAIN) <= limit
     decoder = _ans.Decoder(stream, CODER)
     np.testing.assert_array_equal(decoder.decode(indexes), symbols)
     decoder.finish()
@@ -47,7 +30,7 @@ def test_any_limit_is_kept(num_symbols, num_tables, num_lanes, limit, seed):
 def test_a_limit_that_is_kept_anyway_changes_nothing():
     symbols, indexes = gaussian(20_000)
     stream = _ans.encode(symbols, indexes, CODER, 16)
-    assert overhead_bytes(stream, indexes) > 8
+    assert overhead_bytes(stream, indexes, PLAIN) > 8
     assert _ans.encode(symbols, indexes, CODER, 16, 17) == stream
     assert _ans.encode(symbols, indexes, CODER, 16, 8)[0] % 8 < 4
 
@@ -56,7 +39,7 @@ def test_fewer_lanes_where_the_usual_ones_pass_the_limit():
     symbols, indexes = gaussian(2**19 + 4096, seed=146, tables=14)
     usual, limited = _ans.encode(symbols, indexes, CODER), _ans.encode(symbols, indexes, CODER, 0, 14)
     assert (1 << usual[0] % 8, 1 << limited[0] % 8) == (16, 8)
-    assert overhead_bytes(usual, indexes) > 14 > 11 > overhead_bytes(limited, indexes)
+    assert overhead_bytes(usual, indexes, PLAIN) > 14 > 11 > overhead_bytes(limited, indexes, PLAIN)
 
 
 @pytest.mark.parametrize("wrong", [-1, 1, 4])

@@ -27,5 +27,5 @@ def make(num_lanes: int, num_symbols: int) -> dict[str, np.ndarray]:
 
 
 if __name__ == "__main__":
-    for num_lanes, num_symbols in ((1, 60), (2, 400), (8, 1500), (32, 4000)):
+    for num_lanes, num_symbols in ((1, 60), (2, 400), (8, 1500), (16, 2500), (32, 4000)):
         np.savez_compressed(FOLDER / f"coder_{num_lanes}.npz", **make(num_lanes, num_symbols))

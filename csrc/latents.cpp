@@ -4,7 +4,7 @@
 #include <cstring>
 #include <limits>
 
-#include "rans_simd.h"
+#include "dispatch.h"
 
 #if BASIC_X86
 #include <emmintrin.h>
@@ -14,9 +14,6 @@ namespace basic {
 namespace {
 
 constexpr float kEighth = 0.125f;
-// Adding this to a float below 2^22 rounds it to an integer, as rint does but in any vector instruction set; the
-// integer then stands in the low bits.
-constexpr float kRound = 12582912.0f;  // 1.5 * 2^23
 constexpr int32_t kRoundBits = 0x4b400000;
 constexpr int32_t kLargestBits = 0x49800000;  // of 2^20f; larger floats, infinity and NaN have larger bits
 
@@ -31,6 +28,7 @@ constexpr size_t kPass = 2048;  // what is between two passes stays in the first
 // Call row(place, done, size) for the pieces of rows that hold elements [from, from + count); `done` counts those before.
 template <class Place, class Row>
 void for_rows(Place* y, const Places& places, size_t from, size_t count, Row row) {
+  if (count == 0) return;  // then a side may be 0
   size_t line = from / places.width % places.height, column = from % places.width;
   Place* plane = y + static_cast<ptrdiff_t>(from / places.width / places.height) * places.plane;
   for (size_t done = 0; done < count;) {
@@ -51,6 +49,12 @@ void gather(const float* y, float* values, const Places& places, size_t from, si
     }
   });
 }
+
+#if BASIC_X86
+bool has_avx2_rows(const Places& places) {
+  return places.column == 2 && places.width >= 8 && (simd() == Simd::avx2 || simd() == Simd::avx512);
+}
+#endif
 
 bool quantise_block(const float* __restrict y, const int16_t* __restrict means, int32_t* __restrict symbols,
                     float* __restrict y_hat, size_t size) {
@@ -119,8 +123,20 @@ void floors(const float* values, int16_t* numbers, size_t size) { floors_as(valu
 void floors(const float* values, uint8_t* numbers, size_t size) { floors_as(values, numbers, size); }
 
 bool quantise(const float* y, const Places& places, const int16_t* means, int32_t* symbols, float* y_hat) {
-  float block[kPass], sums[kPass];
   bool in_range = true;
+#if BASIC_X86
+  if (has_avx2_rows(places)) {
+    for_rows(y, places, 0, places.size(), [&](const float* row, size_t done, size_t size) {
+      float* sum = y_hat ? y_hat + done : nullptr;
+      const size_t k = quantise_even_avx2(row, means + done, symbols + done, sum, size, in_range);
+      float rest[8], sums[8];
+      for (size_t i = k; i < size; ++i) rest[i - k] = row[2 * i];
+      in_range &= quantise_block(rest, means + done + k, symbols + done + k, sum ? sum + k : sums, size - k);
+    });
+    return in_range;
+  }
+#endif
+  float block[kPass], sums[kPass];
   const size_t size = places.size();
   for (size_t from = 0; from < size; from += kPass) {
     const size_t count = std::min(kPass, size - from);
@@ -130,25 +146,23 @@ bool quantise(const float* y, const Places& places, const int16_t* means, int32_
   return in_range;
 }
 
-bool add_means(const int32_t* __restrict symbols, const int16_t* __restrict means, float* __restrict y_hat,
-               size_t size) {
-  uint32_t out_of_range = 0;
-  for (size_t i = 0; i < size; ++i) {
-    out_of_range |= static_cast<uint32_t>(symbols[i]) + kMaxSymbol > 2u * kMaxSymbol;
-    y_hat[i] = static_cast<float>(symbols[i]) + static_cast<float>(means[i]) * kEighth;
-  }
-  return !out_of_range;
-}
-
-void scatter(const float* values, float* y, const Places& places, size_t from, size_t count) {
-  for_rows(y, places, from, count, [values, step = places.column](float* row, size_t done, size_t size) {
-    const float* source = values + done;
-    if (step == 2) {
-      for (size_t k = 0; k < size; ++k) row[2 * k] = source[k];
-    } else {
-      for (size_t k = 0; k < size; ++k) row[static_cast<ptrdiff_t>(k) * step] = source[k];
+bool add_means(const int32_t* symbols, const int16_t* means, float* y_hat, float* y, const Places& places, size_t from,
+               size_t count) {
+  bool in_range = true;
+  for_rows(y, places, from, count, [&](float* row, size_t done, size_t size) {
+    size_t k = 0;
+#if BASIC_X86
+    if (has_avx2_rows(places))
+      k = add_means_even_avx2(symbols + done, means + done, y_hat ? y_hat + done : nullptr, row, size, in_range);
+#endif
+    for (; k < size; ++k) {
+      in_range &= static_cast<uint32_t>(symbols[done + k]) + kMaxSymbol <= 2u * kMaxSymbol;
+      const float value = static_cast<float>(symbols[done + k]) + static_cast<float>(means[done + k]) * kEighth;
+      if (y_hat) y_hat[done + k] = value;
+      row[static_cast<ptrdiff_t>(k) * places.column] = value;
     }
   });
+  return in_range;
 }
 
 }  // namespace basic

@@ -20,14 +20,24 @@ struct Places {
 // as `places` says. False where a symbol is beyond kMaxSymbol or y is not a number: then the results are worthless.
 bool quantise(const float* y, const Places& places, const int16_t* means, int32_t* symbols, float* y_hat);
 
-// y_hat = symbols + means / 8. False where a symbol is beyond kMaxSymbol.
-bool add_means(const int32_t* symbols, const int16_t* means, float* y_hat, size_t size);
+// y = symbols + means / 8, of elements [from, from + count) of the part, counted row after row; symbols, means and y_hat
+// (the same numbers, unless it is null) begin with the first of them. False where a symbol is beyond kMaxSymbol.
+bool add_means(const int32_t* symbols, const int16_t* means, float* y_hat, float* y, const Places& places, size_t from,
+               size_t count);
 
 // The whole numbers below, cut to what the type holds; NaN becomes the least of them.
 void floors(const float* values, int16_t* numbers, size_t size);
 void floors(const float* values, uint8_t* numbers, size_t size);
 
-// Elements [from, from + count) of the part, counted row after row, from `values`.
-void scatter(const float* values, float* y, const Places& places, size_t from, size_t count);
+// Adding this to a float below 2^22 rounds it to an integer, as rint does but in any vector instruction set; the
+// integer then stands in the low bits.
+constexpr float kRound = 12582912.0f;  // 1.5 * 2^23
+
+// A row of which every second element is meant, as far as it fills vectors; they return how far. Only these are read or
+// written. They clear `in_range` where the functions above return false.
+size_t quantise_even_avx2(const float* row, const int16_t* means, int32_t* symbols, float* y_hat, size_t size,
+                          bool& in_range);
+size_t add_means_even_avx2(const int32_t* symbols, const int16_t* means, float* y_hat, float* row, size_t size,
+                           bool& in_range);
 
 }  // namespace basic

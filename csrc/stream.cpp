@@ -287,19 +287,16 @@ void StreamDecoder::decode(const Index* indexes, int32_t* symbols, size_t num_sy
 template <class Index>
 void StreamDecoder::decode_latents(const Index* indexes, const int16_t* means, float* y_hat, float* y,
                                    const Places& places) {
-  constexpr size_t kBlock = 4096;  // symbols and sums stay in the cache
-  int32_t symbols[kBlock];
-  float sums[kBlock];
+  constexpr size_t kAtOnce = 4096;  // symbols that stay in the cache
+  int32_t symbols[kAtOnce];
   const size_t size = places.size();
-  for (size_t from = 0; from < size; from += kBlock) {
-    const size_t count = std::min(kBlock, size - from);
-    float* sum = y_hat ? y_hat + from : sums;
+  for (size_t from = 0; from < size; from += kAtOnce) {
+    const size_t count = std::min(kAtOnce, size - from);
     decode(indexes + from, symbols, count);
-    if (!add_means(symbols, means + from, sum, count)) {
+    if (!add_means(symbols, means + from, y_hat ? y_hat + from : nullptr, y, places, from, count)) {
       failed_ = true;
       throw BitstreamError("coder: before symbol " + std::to_string(position_) + ": a latent beyond 2^20");
     }
-    scatter(sum, y, places, from, count);
   }
 }
 

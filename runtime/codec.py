@@ -23,7 +23,7 @@ from .bundle import Bundle
 from .conformance import require_exact
 from .device_image import fetch, is_on_device, put
 from .engine import DEFAULT_ENGINE, Engine, open_engine
-from .entropy import Floats
+from .entropy import EntropyPath, Floats
 from .errors import BitstreamError, BudgetError
 from .image import ImageLike, Picture, from_any, to_pillow
 from .networks import Networks
@@ -304,7 +304,8 @@ class Codec:
         """The payloads of each picture's tiles; tiles of equal shape run through the entropy networks together."""
         sizes = [(picture.height, picture.width) for picture in pictures]
         found = [[b""] * num_tiles(*size, tile_size) for size in sizes]
-        path = self._networks.path(level)
+        batches, alone = self._batches(sizes, [tile_size] * len(sizes), profile)
+        path = self._networks.path(level, alone)
 
         def code(batch: TileBatch) -> None:
             with measure(profile, "latents"):
@@ -312,7 +313,7 @@ class Codec:
             for (number, place, _), payload in zip(batch, path.encode(parts, profile), strict=True):
                 found[number][place] = payload
 
-        self._overlap.run(code, self._batches(sizes, [tile_size] * len(sizes)), one_by_one=profile is not None)
+        self._overlap.run(code, batches, one_by_one=profile is not None)
         return found
 
     def _latents(self, streams: Sequence[Stream], level: int, profile: Profile | None) -> list[Floats]:
@@ -320,41 +321,29 @@ class Codec:
         sizes = [(stream.header.height, stream.header.width) for stream in streams]
         shapes = [[padded(side) // LATENT for side in size] for size in sizes]
         found = [np.empty((self.bundle.latent_channels, *shape), np.float32) for shape in shapes]
+        tile_sizes = [stream.header.tile_size for stream in streams]
+        batches, alone = self._batches(sizes, tile_sizes, profile)
+        path = self._networks.path(level, alone)
 
         def decode(batch: TileBatch) -> None:
             payloads = [streams[number].tiles[place] for number, place, _ in batch]
             places = [place for _, place, _ in batch]
             parts = [found[number][:, *tile.scaled(1, LATENT).slices] for number, _, tile in batch]
-            self._decode_tiles(payloads, places, parts, level, profile)
+            _decode_tiles(path, payloads, places, parts, profile)
 
-        tile_batches = self._batches(sizes, [stream.header.tile_size for stream in streams])
-        self._overlap.run(decode, tile_batches, one_by_one=profile is not None)
+        self._overlap.run(decode, batches, one_by_one=profile is not None)
         return found
 
-    def _decode_tiles(
-        self,
-        payloads: Sequence[memoryview],
-        places: Sequence[int],
-        ys: Sequence[Floats],
-        level: int,
-        profile: Profile | None,
-    ) -> None:
-        """Tiles of one shape; an error names the tile, which takes decoding them one by one."""
-        path = self._networks.path(level)
-        try:
-            path.decode(payloads, ys, profile)
-        except BitstreamError as error:
-            if len(payloads) == 1:
-                raise BitstreamError(f"tile {places[0]}: {error}") from error
-            for payload, place, y in zip(payloads, places, ys, strict=True):
-                self._decode_tiles([payload], [place], [y], level, profile)
-            raise
-
-    def _batches(self, sizes: Sequence[tuple[int, int]], tile_sizes: Sequence[int]) -> list[TileBatch]:
-        """Tiles of equal shape together; in as many batches as are under way at once, where there are as many tiles."""
+    def _batches(
+        self, sizes: Sequence[tuple[int, int]], tile_sizes: Sequence[int], profile: Profile | None
+    ) -> tuple[list[TileBatch], bool]:
+        """Tiles of equal shape together, in as many batches as are under way at once, if there are as many tiles; and
+        whether each takes networks of one thread."""
         found = list(_tile_batches(sizes, tile_sizes, self._networks.traits.entropy_batch_pixels))
-        is_small = sum(height * width for height, width in sizes) < MIN_OVERLAP_PIXELS
-        return found if is_small else divided(found, self._overlap.num_jobs)
+        if sum(height * width for height, width in sizes) < MIN_OVERLAP_PIXELS:
+            return found, False
+        shared = None if profile is not None else self._overlap.shared_out(found)
+        return (divided(found, self._overlap.num_jobs), False) if shared is None else (shared, True)
 
     def _latency_for(self, level: int | None) -> LatencyProfile:
         if level is not None:
@@ -373,6 +362,24 @@ class Codec:
         yield
         if len(self._networks.opened) == num_opened:
             self._slowness.add(1e3 * (time.perf_counter() - start), foretold_ms)
+
+
+def _decode_tiles(
+    path: EntropyPath,
+    payloads: Sequence[memoryview],
+    places: Sequence[int],
+    ys: Sequence[Floats],
+    profile: Profile | None,
+) -> None:
+    """Tiles of one shape; an error names the tile, which takes decoding them one by one."""
+    try:
+        path.decode(payloads, ys, profile)
+    except BitstreamError as error:
+        if len(payloads) == 1:
+            raise BitstreamError(f"tile {places[0]}: {error}") from error
+        for payload, place, y in zip(payloads, places, ys, strict=True):
+            _decode_tiles(path, [payload], [place], [y], profile)
+        raise
 
 
 def _tile_batches(sizes: Sequence[tuple[int, int]], tile_sizes: Sequence[int], max_pixels: int) -> Iterator[TileBatch]:

@@ -49,7 +49,8 @@ class Traits:
     of what transforms see at once, margins apart: at the full level 2048 take a few hundred MB. batch_pixels: windows
     of equal shape run through a transform together up to so many pixels; entropy_batch_pixels: likewise tiles through
     the entropy networks. overlap: whether one batch of tiles is coded while the networks run on another: "none";
-    "turns", where the engine wants one network at a time; "queue", where it orders them itself.
+    "turns", where the engine wants one network at a time; "queue", where it orders them itself. num_threads: of one
+    network; where it is more than 1 the engine has `alone()`, an engine of one thread whose networks run side by side.
     """
 
     byte_images: bool = False
@@ -58,6 +59,7 @@ class Traits:
     batch_pixels: int = 1 << 22
     entropy_batch_pixels: int = 1 << 20
     overlap: Literal["none", "turns", "queue"] = "none"
+    num_threads: int = 1
 
 
 class Engine(Protocol):

@@ -5,8 +5,9 @@ processor; the number of threads does not. So every option that could matter is 
 decoder alike, and none is left to the environment.
 """
 
+import os
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -28,7 +29,13 @@ class OnnxEngine:
     def __init__(self, ort: Any, num_threads: int | None) -> None:
         self._ort = ort
         self._options = _options(ort, num_threads)
-        self.traits = Traits(block_images=True, overlap="none" if num_threads == 1 else "turns")
+        used = num_threads or _num_cores()
+        overlap: Literal["none", "turns"] = "none" if num_threads == 1 else "turns"
+        self.traits = Traits(block_images=True, overlap=overlap, num_threads=used)
+
+    def alone(self) -> "OnnxEngine":
+        """The same with networks of one thread."""
+        return OnnxEngine(self._ort, 1)
 
     @property
     def detail(self) -> str:
@@ -119,6 +126,11 @@ def start(num_threads: int | None) -> OnnxEngine:
             "removed; pip install --force-reinstall onnxruntime"
         )
     return OnnxEngine(ort, num_threads)
+
+
+def _num_cores() -> int:
+    """That this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _options(ort: Any, num_threads: int | None) -> Any:

@@ -76,31 +76,42 @@ class Networks:
     def transform(self, part: str, level: int, gain: Floats) -> Transform:
         """analysis or synthesis of a level, with the gain (M,) of a quality."""
         margin, traits = self._bundle.receptive_field[part], self.traits
-        session = self._session(level, part)
         return Transform(
-            session, gain, margin, self.window_size, traits.byte_images, traits.block_images, traits.batch_pixels
+            self._session(level, part),
+            gain,
+            margin,
+            self.window_size,
+            traits.byte_images,
+            traits.block_images,
+            traits.batch_pixels,
+            self.overlap,
+            lambda: self._session(level, part, alone=True),
         )
 
-    def path(self, level: int) -> EntropyPath:
-        """The entropy path of a level, its networks as the jobs of `overlap` may use them."""
+    def path(self, level: int, alone: bool = False) -> EntropyPath:
+        """The entropy path of a level, its networks as the jobs of `overlap` may use them; `alone`: those of one
+        thread, which need not take turns."""
 
         def make() -> EntropyPath:
             bundle = self._bundle
             plan, tables = bundle.level(level).plan, bundle.tables(level)
             names = ["hyper", *(f"context_g{group}" for group in range(len(plan)))]
-            hyper, *contexts = (self.overlap.session(self._session(level, name)) for name in names)
+            sessions = (self._session(level, name, alone) for name in names)
+            hyper, *contexts = sessions if alone else map(self.overlap.session, sessions)
             return EntropyPath(plan, tables, bundle.latent_channels, hyper, contexts)
 
-        path: EntropyPath = self._once((level, "entropy"), make)
+        path: EntropyPath = self._once((level, "entropy alone" if alone else "entropy"), make)
         return path
 
-    def _session(self, level: int, part: str) -> Session:
+    def _session(self, level: int, part: str, alone: bool = False) -> Session:
         def make() -> Session:
-            if self._engine is None:
+            engine: Any = self._engine
+            if engine is None:
                 raise EngineError("this Codec is closed; open another")
-            return self._engine.open(self._bundle, level, part)
+            opened: Session = (engine.alone() if alone else engine).open(self._bundle, level, part)
+            return opened
 
-        session: Session = self._once((level, part), make)
+        session: Session = self._once((level, f"{part} alone" if alone else part), make)
         return session
 
     def _once(self, key: tuple[int, str], make: Callable[[], Any]) -> Any:

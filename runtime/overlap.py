@@ -18,6 +18,8 @@ Result = TypeVar("Result")
 
 MAX_JOBS = 8
 """More batches under way than this gain nothing: the networks are always busy."""
+MAX_SIDE_BY_SIDE = 4
+"""Networks that run at once, each with memory of its own."""
 
 
 class InTurn:
@@ -40,18 +42,26 @@ class Overlap:
         self._pool: ThreadPoolExecutor | None = None
         self.num_jobs = {"none": 1, "turns": 2, "queue": min(MAX_JOBS, max(2, os.cpu_count() or 1))}[traits.overlap]
         """Batches under way at once."""
+        self.num_threads = traits.num_threads if traits.num_threads <= MAX_SIDE_BY_SIDE else 1
+        """Networks of one thread that may run side by side instead of one with all threads."""
 
     def session(self, session: Session) -> Session:
         """The session as the jobs should use it."""
         return InTurn(session, self._lock) if self._kind == "turns" else session
 
+    def shared_out(self, batches: Sequence[list[Any]]) -> list[list[Any]] | None:
+        """As many batches as there are threads, or None where there are too few, or one thread. Work that is shared out
+        so takes networks of one thread: nothing waits for anything, glue and coder least of all."""
+        found = divided(batches, self.num_threads)
+        return found if 1 < self.num_threads <= len(found) else None
+
     def run(self, work: Callable[[Item], Result], batches: Sequence[Item], one_by_one: bool = False) -> list[Result]:
         """`work` of every batch, in their order; the first error in that order is raised, the rest is not begun."""
-        if one_by_one or self.num_jobs == 1 or len(batches) < 2:
+        if one_by_one or max(self.num_jobs, self.num_threads) == 1 or len(batches) < 2:
             return [work(batch) for batch in batches]
         with self._lock:
             if self._pool is None:
-                self._pool = ThreadPoolExecutor(self.num_jobs, thread_name_prefix="basic-tiles")
+                self._pool = ThreadPoolExecutor(max(self.num_jobs, self.num_threads), thread_name_prefix="basic-tiles")
             pool = self._pool
         futures: list[Future[Result]] = [pool.submit(work, batch) for batch in batches]
         try:

@@ -5,7 +5,8 @@ the whole image. So windows change the result by rounding at most, and memory de
 """
 
 import math
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 from .engine import Session
 from .image import Picture, fill, store, store_blocks
 from .ort_graph import BLOCK
+from .overlap import Overlap
 from .profile import Profile, measure
 from .tiles import UNIT, Box, Window, batches, windows
 
@@ -22,6 +24,8 @@ Floats = NDArray[np.float32]
 
 LATENT = 16
 """Pixels to a latent."""
+Batch = list[tuple[int, Window]]
+"""(number of the image, window) of windows of one shape."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +34,7 @@ class Transform:
 
     `margin`: how far its outputs can see, in pixels; `window_size`: the largest inner side of its windows; `as_bytes`:
     the session takes x as uint8; `in_blocks`: it has `run_blocks`; `batch_pixels`: a batch grows until it has so many.
+    `alone` gives a session of one thread, for work that `overlap` shares out.
     """
 
     session: Session
@@ -39,6 +44,33 @@ class Transform:
     as_bytes: bool = False
     in_blocks: bool = False
     batch_pixels: int = 1 << 22
+    overlap: Overlap | None = None
+    alone: Callable[[], Session] | None = None
+
+    def each(self, work: "Callable[[Batch, Session], None]", batches: "list[Batch]", one_by_one: bool) -> None:
+        """`work` of every batch, side by side where that keeps all threads busy."""
+        shared = None if one_by_one or self.overlap is None else self.overlap.shared_out(batches)
+        if shared is None or self.overlap is None or self.alone is None:
+            for batch in batches:
+                work(batch, self.session)
+            return
+        session = self.alone()
+        self.overlap.run(lambda batch: work(batch, session), shared)
+
+
+class _Room(threading.local):
+    """Memory that a thread keeps from batch to batch: fresh memory costs more than filling it."""
+
+    def __init__(self) -> None:
+        self._kept: NDArray[Any] | None = None
+
+    def array(self, shape: tuple[int, ...], dtype: type[np.generic], empty: Any = np.empty) -> NDArray[Any]:
+        """Contiguous, with any contents; it is the same memory at every call."""
+        size = math.prod(shape)
+        if self._kept is None or self._kept.size < size:
+            self._kept = empty((size,), dtype)
+        found: NDArray[Any] = self._kept[:size].reshape(shape)
+        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,30 +106,25 @@ def analyse(
     margin = -(-transform.margin // UNIT) * UNIT
     sizes = [(picture.height, picture.width) for picture in pictures]
     found: list[list[Piece]] = [[] for _ in pictures]
-    room: NDArray[Any] | None = None  # kept from batch to batch: fresh memory costs more than filling it
-    for batch in _batches(sizes, transform, margin, tile_size):
+    room = _Room()
+
+    def work(batch: Batch, session: Session) -> None:
         outer = batch[0][1].outer
-        shape = (len(batch), 3, outer.height, outer.width)
         with measure(profile, "pixels"):
-            if room is None or room.size < math.prod(shape):
-                room = _empty_input(transform, (math.prod(shape),))
-            x = room[: math.prod(shape)].reshape(shape)
+            dtype = np.uint8 if transform.as_bytes else np.float32
+            empty = getattr(session, "empty", np.empty)  # a GPU's, from where it uploads without another copy
+            x = room.array((len(batch), 3, outer.height, outer.width), dtype, empty)
             for i, (number, window) in enumerate(batch):
                 fill(x[i], pictures[number].planes, window.outer)
         with measure(profile, "analysis"):
-            outputs = transform.session.run({"x": x, "gain": transform.gain})
+            outputs = session.run({"x": x, "gain": transform.gain})
         for i, (number, window) in enumerate(batch):
             inner = window.inner.within(window.outer)
             y = outputs["y"][i][:, *inner.scaled(1, LATENT).slices]
             z = outputs["z"][i][:, *inner.scaled(1, UNIT).slices]
             found[number].append(Piece(window.inner, y, z))
-    return found
 
-
-def _empty_input(transform: Transform, shape: tuple[int, ...]) -> NDArray[Any]:
-    """Memory for x; a GPU's session has some from where it uploads without another copy."""
-    empty = getattr(transform.session, "empty", np.empty)
-    found: NDArray[Any] = empty(shape, np.uint8 if transform.as_bytes else np.float32)
+    transform.each(work, list(_batches(sizes, transform, margin, tile_size)), one_by_one=profile is not None)
     return found
 
 
@@ -107,19 +134,16 @@ def synthesise(
     """Decode each latent y_hat float32 (M, H/16, W/16) into its picture, rounded."""
     margin = -(-transform.margin // LATENT) * LATENT
     sizes = [(LATENT * latent.shape[1], LATENT * latent.shape[2]) for latent in latents]
-    kept: Floats | None = None  # from batch to batch: fresh memory costs more than filling it
-    for batch in _batches(sizes, transform, margin):
+    room = _Room()
+
+    def work(batch: Batch, session: Any) -> None:
         with measure(profile, "latents"):
             seen = [latents[number][:, *window.outer.scaled(1, LATENT).slices] for number, window in batch]
             if len(seen) == 1 and seen[0].flags.c_contiguous:
                 y_hat = seen[0][None]
             else:
-                size = len(seen) * seen[0].size
-                if kept is None or kept.size < size:
-                    kept = np.empty(size, np.float32)
-                y_hat = np.stack(seen, out=kept[:size].reshape(len(seen), *seen[0].shape))
+                y_hat = np.stack(seen, out=room.array((len(seen), *seen[0].shape), np.float32))
         inputs = {"y_hat": y_hat, "inverse_gain": transform.gain}
-        session: Any = transform.session
         with measure(profile, "synthesis"):
             x_hat = session.run_blocks(inputs) if transform.in_blocks else session.run(inputs)["x_hat"]
         with measure(profile, "pixels"):
@@ -130,10 +154,10 @@ def synthesise(
                 else:
                     store(x_hat[i][:, *inner.slices], pictures[number].planes, window.inner)
 
+    transform.each(work, list(_batches(sizes, transform, margin)), one_by_one=profile is not None)
 
-def _batches(
-    sizes: Sequence[tuple[int, int]], transform: Transform, margin: int, unit: int = UNIT
-) -> Iterator[list[tuple[int, Window]]]:
+
+def _batches(sizes: Sequence[tuple[int, int]], transform: Transform, margin: int, unit: int = UNIT) -> Iterator[Batch]:
     """(number of the image, window) in batches of equal outer shape and at most `transform.batch_pixels`."""
     size = transform.window_size
     found = ((number, window) for number, sides in enumerate(sizes) for window in windows(*sides, size, margin, unit))

@@ -12,7 +12,7 @@ from basic.runtime import codec as codec_module
 from basic.runtime.codec import Codec
 from basic.runtime.engine import Traits
 from basic.runtime.errors import BitstreamError
-from basic.runtime.overlap import InTurn, Overlap, divided
+from basic.runtime.overlap import MAX_SIDE_BY_SIDE, InTurn, Overlap, divided
 from basic.runtime.profile import Profile
 
 
@@ -137,3 +137,75 @@ def test_a_photograph_in_tiles_on_the_cpu_engine(data_folder: Path, bundle_path:
         data = codec.encode(photo, level=0, tile_size=256)
         assert data == alone.encode(photo, level=0, tile_size=256)
         assert np.array_equal(np.asarray(codec.decode(data)), np.asarray(alone.decode(data)))
+
+
+class TwoThreads(FakeEngine):
+    """Networks of two threads, or of one thread that run side by side."""
+
+    traits = Traits(overlap="turns", num_threads=2, window_size=256)
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lone = FakeEngine()
+
+    def alone(self) -> FakeEngine:
+        return self.lone
+
+
+def test_work_is_shared_out_to_networks_of_one_thread() -> None:
+    engine, single = TwoThreads(), overlapping("none")[0]
+    codec = Codec(FakeBundle(), engine)  # type: ignore[arg-type]
+    pixels = image(700, 900)
+    data = codec.encode(pixels, tile_size=256)
+    assert data == single.encode(pixels, tile_size=256)
+    assert np.array_equal(np.asarray(codec.decode(data)), np.asarray(single.decode(data)))
+    assert {part for part, _ in engine.lone.batches} == {
+        "analysis",
+        "hyper",
+        *(f"context_g{g}" for g in range(4)),
+        "synthesis",
+    }
+    assert not engine.batches
+    codec.close()
+
+
+def test_small_and_single_work_keeps_all_threads_in_one_network() -> None:
+    engine = TwoThreads()
+    codec = Codec(FakeBundle(), engine)  # type: ignore[arg-type]
+    data = codec.encode(image(100, 200))
+    codec.decode(data)
+    codec.decode(codec.encode(image(700, 900), tile_size=256, profile=Profile()), profile=Profile())
+    assert not engine.lone.batches
+    assert engine.batches
+    codec.close()
+
+
+def test_more_threads_than_may_run_side_by_side_share_networks() -> None:
+    batches = [[number] for number in range(100)]
+    assert Overlap(Traits(num_threads=MAX_SIDE_BY_SIDE)).shared_out(batches) == batches
+    assert Overlap(Traits(num_threads=MAX_SIDE_BY_SIDE + 1)).shared_out(batches) is None
+    assert Overlap(Traits(num_threads=3)).shared_out([[1, 2], [3]]) == [[1], [2], [3]]
+    assert Overlap(Traits(num_threads=3)).shared_out([[1], [2]]) is None
+
+
+def test_windows_run_at_once() -> None:
+    """Each of two analyses waits for the other to begin."""
+    engine, both = TwoThreads(), threading.Barrier(2)
+    codec = Codec(FakeBundle(), engine)  # type: ignore[arg-type]
+    opened = FakeEngine.open
+
+    def open_waiting(self: FakeEngine, bundle: FakeBundle, level: int, part: str) -> object:
+        session = opened(self, bundle, level, part)
+        run = session.run
+
+        def wait_and_run(inputs: dict) -> dict:
+            if part == "analysis":
+                both.wait(20)
+            return run(inputs)
+
+        session.run = wait_and_run
+        return session
+
+    engine.lone.open = open_waiting.__get__(engine.lone)
+    codec.encode(image(512, 512))
+    codec.close()

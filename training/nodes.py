@@ -85,5 +85,9 @@ class Architecture:
             missing, unknown = sorted(set(by_name) - set(widths)), sorted(set(widths) - set(by_name))
             raise ValueError(f"width table of {self.name}: missing nodes {missing}, unknown nodes {unknown}")
         for name, width in widths.items():
-            if width not in by_name[name].choices:
-                raise ValueError(f"width of {name}: expected one of {by_name[name].choices}, got {width}")
+            if type(width) is not int or width not in by_name[name].choices:  # 48.0 == 48, and True == 1
+                node = by_name[name]
+                raise ValueError(
+                    f"width of {name}: expected a whole number, {node.lightest} to {node.full} in steps of {NOTCH}, "
+                    f"got {width!r}"
+                )

@@ -156,16 +156,89 @@ def test_a_level_table_returns_as_it_was_saved(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
-    [{"format": "x"}, {"format_version": 9}, {"architecture": "other"}, {"levels": [{"widths": {}, "plan": [[0]]}]}],
+    ("change", "message"),
+    [
+        ({"format": "x"}, "expected basic-level-table version 1 of basic-s, found x"),
+        ({"format_version": 9}, "found basic-level-table version 9"),
+        ({"architecture": "other"}, "of other"),
+        ({"levels": {}}, "levels: expected a list of 1 to 64, found an object"),
+        ({"levels": []}, "levels: expected 1 to 64, found 0"),
+        ({"levels": [[]]}, "level 0: expected a JSON object with widths, plan, found a list"),
+        ({"levels": [{"plan": [[0]]}]}, "level 0: expected widths, plan, found no widths"),
+        ({"levels": [{"widths": 3, "plan": [[0]]}]}, "level 0: widths: expected an object of node: width, found 3"),
+        ({"levels": [{"widths": {}, "plan": [[0]]}]}, "level 0: width table of basic-s: missing nodes"),
+    ],
 )
-def test_a_wrong_level_table_is_refused(change: dict, tmp_path: Path) -> None:
+def test_a_wrong_level_table_is_refused_by_what_came(change: dict, message: str, tmp_path: Path) -> None:
     arch = Architecture()
     path = tmp_path / "t.json"
     save_table(path, arch, default_levels(arch, 1), {})
     path.write_text(json.dumps(json.loads(path.read_text()) | change))
-    with pytest.raises(ValueError, match="level table"):
+    with pytest.raises(ValueError, match=re.escape(message)) as refused:
         load_table(path, arch)
+    assert str(refused.value).startswith(f"level table {path}: ") and "docs/levels.md" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"[1]", "expected a JSON object with format"),
+        (b"{}", "found no format, format_version, architecture, levels"),
+        (b"hello", "expected JSON"),
+        (b"\xff\xfe", "no text"),
+        (b"[" * 100_000, "expected JSON"),
+        (None, "cannot be read: No such file"),
+    ],
+)
+def test_a_file_that_is_no_level_table_is_refused(content: bytes | None, message: str, tmp_path: Path) -> None:
+    path = tmp_path / "t.json"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        load_table(path, Architecture())
+
+
+@pytest.mark.parametrize("width", [48.0, True, "48", None, [48], 47, -16, 144])
+def test_a_width_that_is_no_choice_is_refused(
+    width: object, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """48.0 equals 48 and True equals 1, but neither makes a layer."""
+    arch = Architecture()
+    path = tmp_path / "t.json"
+    save_table(path, arch, [LevelEntry(arch.full() | {"g_a.trunk8": width}, default_levels(arch, 1)[0].plan)], {})  # type: ignore[dict-item]
+    assert cli.main([str(checkpoint), "--table", str(path), "-o", str(tmp_path / "b")]) == 1
+    message = f"width of g_a.trunk8: expected a whole number, 48 to 128 in steps of 16, got {width!r}"
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+
+
+@pytest.mark.parametrize("plan", [{"0": 1}, [0, 1], [[0.0, *range(1, 32)]], [[False, *range(1, 32)]], [[0, 1]]])
+def test_a_plan_of_other_than_nodes_is_refused(plan: object, tmp_path: Path) -> None:
+    arch = Architecture()
+    path = tmp_path / "t.json"
+    save_table(path, arch, default_levels(arch, 1), {})
+    table = json.loads(path.read_text())
+    table["levels"][0]["plan"] = plan
+    path.write_text(json.dumps(table))
+    with pytest.raises(ValueError, match=r"level 0: .*plan"):
+        load_table(path, arch)
+
+
+def test_levels_stand_from_lightest_to_heaviest(
+    checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Reversed ones are refused; one that is lighter to encode and heavier to decode is a choice."""
+    arch = Architecture()
+    path = tmp_path / "t.json"
+    first, second, third = default_levels(arch, 3)
+    save_table(path, arch, [first, third, second], {})
+    assert cli.main([str(checkpoint), "--table", str(path), "-o", str(tmp_path / "b")]) == 1
+    assert "expected lightest to heaviest, but level 2 is lighter than level 1" in capsys.readouterr().err
+    assert not (tmp_path / "b").exists()
+    mixed = {name: (first if name.startswith(("g_a", "h_a")) else third).widths[name] for name in first.widths}
+    entries = [second, LevelEntry(mixed, first.plan)]
+    save_table(path, arch, entries, {})
+    assert load_table(path, arch) == entries
 
 
 @pytest.mark.parametrize("only", ["8", "a", "-1", ""])

@@ -8,11 +8,12 @@ found on the shipped weights by basic-search.
 import json
 import math
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from ...runtime.groups import Plan, default_plan, make_plan
-from ..complexity import total_macs
+from ..complexity import part_macs, total_macs
 from ..nodes import NOTCH, Architecture, Widths
 
 TABLE_FORMAT = "basic-level-table"
@@ -167,29 +168,89 @@ def _compact(table: dict[str, Any]) -> str:
     return f'{json.dumps(head)[:-1]}, "levels": [\n{levels}\n],\n"notes": {{\n{notes}\n}}}}\n'
 
 
-def _shortly(error: Exception) -> str:
-    """Kind and message; the repr of an error about bytes would hold all of them."""
-    return f"{type(error).__name__}: {error}"
-
-
 def load_table(path: str | Path, arch: Architecture) -> list[LevelEntry]:
     """Read a level table and check it against the architecture. Raises ValueError naming what is wrong."""
     try:
-        table = json.loads(Path(path).read_text())
-        if (table["format"], table["format_version"], table["architecture"]) != (
-            TABLE_FORMAT,
-            TABLE_VERSION,
-            arch.name,
-        ):
-            raise ValueError(
-                f"expected {TABLE_FORMAT} version {TABLE_VERSION} of {arch.name}, found "
-                f"{table['format']} version {table['format_version']} of {table['architecture']}"
-            )
-        entries = [LevelEntry(dict(e["widths"]), make_plan(e["plan"])) for e in table["levels"]]
-    except (OSError, json.JSONDecodeError, KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"level table {path}: {_shortly(error)}; see docs/levels.md, or leave --table out") from error
-    if not 1 <= len(entries) <= MAX_LEVELS:
-        raise ValueError(f"level table {path}: expected 1 to {MAX_LEVELS} levels, found {len(entries)}")
-    for entry in entries:
-        arch.check(entry.widths)
+        return _entries(json.loads(Path(path).read_text(encoding="utf-8")), arch)
+    except OSError as error:
+        wrong = f"cannot be read: {error.strerror or error}"
+    except UnicodeDecodeError:  # its own text would hold all bytes of the file
+        wrong = "expected JSON, found a file that is no text"
+    except (json.JSONDecodeError, RecursionError) as error:
+        wrong = f"expected JSON, found a file that is none ({error})"
+    except ValueError as error:
+        wrong = str(error)
+    raise ValueError(f"level table {path}: {wrong}; see docs/levels.md, or leave --table out")
+
+
+def _entries(table: Any, arch: Architecture) -> list[LevelEntry]:
+    """The levels of a parsed table. Raises ValueError with what was expected and what came."""
+    _check_keys(table, ("format", "format_version", "architecture", "levels"), "the table")
+    expected = (TABLE_FORMAT, TABLE_VERSION, arch.name)
+    if (table["format"], table["format_version"], table["architecture"]) != expected:
+        raise ValueError(
+            f"expected {TABLE_FORMAT} version {TABLE_VERSION} of {arch.name}, found "
+            f"{table['format']} version {table['format_version']} of {table['architecture']}"
+        )
+    levels = table["levels"]
+    if not isinstance(levels, list):
+        raise ValueError(f"levels: expected a list of 1 to {MAX_LEVELS}, found {_kind(levels)}")
+    if not 1 <= len(levels) <= MAX_LEVELS:
+        raise ValueError(f"levels: expected 1 to {MAX_LEVELS}, found {len(levels)}")
+    entries = []
+    for number, level in enumerate(levels):
+        _check_keys(level, ("widths", "plan"), f"level {number}")
+        try:
+            entries.append(_entry(level, arch))
+        except ValueError as error:
+            raise ValueError(f"level {number}: {error}") from None
+    _check_order(entries, arch)
     return entries
+
+
+def _entry(level: dict[str, Any], arch: Architecture) -> LevelEntry:
+    widths, plan = level["widths"], level["plan"]
+    if not isinstance(widths, dict):
+        raise ValueError(f"widths: expected an object of node: width, found {_kind(widths)}")
+    arch.check(widths)
+    if not isinstance(plan, list) or not all(isinstance(group, list) for group in plan):
+        raise ValueError(f"plan: expected a list of lists of nodes, found {_shown(plan)}")
+    strangers = [node for group in plan for node in group if type(node) is not int]
+    if strangers:
+        raise ValueError(f"plan: expected whole numbers as nodes, found {_shown(strangers[0])}")
+    return LevelEntry(dict(widths), make_plan(plan))
+
+
+def _check_order(entries: list[LevelEntry], arch: Architecture) -> None:
+    """Raise ValueError where a level takes fewer multiplications to encode and to decode than the one before it."""
+    costs = []
+    for entry in entries:
+        parts = part_macs(arch, entry.widths, entry.plan)
+        whole = sum(parts.values())
+        costs.append((whole - parts["synthesis"], whole - parts["analysis"]))
+    for number, (before, here) in enumerate(pairwise(costs), 1):
+        if all(now < then * (1 - 1e-9) for now, then in zip(here, before, strict=True)):
+            raise ValueError(
+                f"levels: expected lightest to heaviest, but level {number} is lighter than level {number - 1} "
+                f"(encode {here[0] / 1000:.2f} after {before[0] / 1000:.2f} kMAC/pixel, decode {here[1] / 1000:.2f} "
+                f"after {before[1] / 1000:.2f}); put them in order"
+            )
+
+
+def _check_keys(value: Any, keys: tuple[str, ...], what: str) -> None:
+    if not isinstance(value, dict):
+        raise ValueError(f"{what}: expected a JSON object with {', '.join(keys)}, found {_kind(value)}")
+    missing = [key for key in keys if key not in value]
+    if missing:
+        raise ValueError(f"{what}: expected {', '.join(keys)}, found no {', '.join(missing)}")
+
+
+def _kind(value: Any) -> str:
+    """What a JSON value is, in JSON's words; short ones are shown."""
+    names = {dict: "an object", list: "a list", str: "a string", type(None): "null"}
+    return names.get(type(value)) or _shown(value)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

@@ -10,7 +10,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ._ans import crc32c
-from .errors import BitstreamError
+from .arguments import file_bytes
+from .errors import ArgumentError, BitstreamError
 from .tiles import UNIT, num_tiles
 
 MAGIC = b"\xd3BSC"
@@ -66,7 +67,7 @@ class Stream:
 def write(header: Header, icc: bytes | None, alpha: bytes | None, tiles: Sequence[bytes]) -> bytes:
     """Put a file together; `icc` and `alpha` are given exactly when the header says so, one payload for each tile."""
     if (icc is not None, alpha is not None, len(tiles)) != (header.icc, header.alpha, header.num_tiles):
-        raise ValueError(f"segments do not match the header: {header.num_tiles} tiles expected, {len(tiles)} given")
+        raise ArgumentError(f"segments do not match the header: {header.num_tiles} tiles expected, {len(tiles)} given")
     mode = _GREY * header.grey | _ALPHA * header.alpha | _ICC * header.icc
     head = _FIXED.pack(MAGIC, VERSION, mode, header.level, header.quality, header.tile_size // UNIT, header.entropy_id)
     head += _varint(header.width) + _varint(header.height)
@@ -120,7 +121,7 @@ class _Reader:
     """A cursor over the bytes; every read is bounded."""
 
     def __init__(self, data: bytes | bytearray | memoryview) -> None:
-        self._data = memoryview(data).cast("B")
+        self._data = file_bytes(data)
         self._at = 0
         self._check = 0
 

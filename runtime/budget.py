@@ -15,6 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from .arguments import positive
 from .bundle import Bundle
 from .errors import BudgetError, BundleError
 
@@ -49,7 +50,7 @@ class LatencyProfile:
         self, budget_ms: float, num_pixels: int, entropy_level: int | None = None, slowness: float = 1.0
     ) -> int:
         """The heaviest level that encodes in the budget. Raises BudgetError where even the lightest takes longer."""
-        _check(budget_ms)
+        budget_ms = positive("budget_ms", budget_ms, "milliseconds")
         times = {
             level: slowness * self.encode_ms(level, level if entropy_level is None else entropy_level, num_pixels)
             for level in self.curves
@@ -65,7 +66,7 @@ class LatencyProfile:
 
     def decode_level(self, budget_ms: float, num_pixels: int, entropy_level: int, slowness: float = 1.0) -> int:
         """The heaviest synthesis that decodes in the budget. Raises BudgetError with the least that the file allows."""
-        _check(budget_ms)
+        budget_ms = positive("budget_ms", budget_ms, "milliseconds")
         times = {level: slowness * self.decode_ms(entropy_level, level, num_pixels) for level in self.curves}
         fitting = [level for level, needed_ms in times.items() if needed_ms <= budget_ms]
         if not fitting:
@@ -144,11 +145,6 @@ class Slowness:
 def _sound(curve: Curve) -> bool:
     rising = all(a[0] < b[0] for a, b in pairwise(curve))
     return bool(curve) and rising and curve[0][0] > 0 and all(0 <= ms < float("inf") for _, ms in curve)
-
-
-def _check(budget_ms: float) -> None:
-    if not 0 < budget_ms < float("inf"):
-        raise ValueError(f"budget_ms: expected a positive number of milliseconds, got {budget_ms}")
 
 
 def _at(curve: Sequence[tuple[int, float]], num_pixels: int) -> float:

@@ -7,6 +7,7 @@ size and sha256 and checked when it is read; a name that leaves the bundle is re
 import hashlib
 import io
 import json
+import os
 import zipfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -17,8 +18,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .arguments import whole
 from .entropy_file import complete
-from .errors import BundleError
+from .errors import ArgumentError, BundleError
 from .groups import Plan, make_plan
 from .tables import TableArrays
 
@@ -92,6 +94,8 @@ class Bundle:
     @classmethod
     def open(cls, path: str | Path | None = None) -> "Bundle":
         """Open a folder or a zip; None is the bundle that comes with the package. Raises BundleError."""
+        if not isinstance(path, str | os.PathLike | None):
+            raise ArgumentError(f"bundle: expected a path, str or Path, or a Bundle, got {type(path).__name__}")
         path = DEFAULT_BUNDLE if path is None else Path(path)
         if not path.exists():
             raise BundleError(
@@ -126,7 +130,7 @@ class Bundle:
     def level(self, number: int) -> Level:
         """The level, or a BundleError that names those that are here."""
         if number not in self.levels:
-            raise BundleError(f"{self.path}: level {number} is not in this bundle; it has {sorted(self.levels)}")
+            raise BundleError(f"{self.path}: level {number!r} is not in this bundle; it has {sorted(self.levels)}")
         return self.levels[number]
 
     def level_by_entropy_id(self, entropy_id: bytes) -> Level | None:
@@ -199,9 +203,8 @@ class Bundle:
         return self._quality_row("inverse_gain", quality)
 
     def _quality_row(self, name: str, quality: int) -> NDArray[np.float32]:
-        if not 0 <= quality < NUM_QUALITIES:
-            raise ValueError(f"quality: expected 0 to {NUM_QUALITIES - 1}, got {quality}")
-        row: NDArray[np.float32] = self._quality_table[name][quality].reshape(1, -1, 1, 1)
+        number = whole("quality", quality, 0, NUM_QUALITIES - 1)
+        row: NDArray[np.float32] = self._quality_table[name][number].reshape(1, -1, 1, 1)
         return row
 
     @cached_property

@@ -26,7 +26,7 @@ from .bundle import DEFAULT_BUNDLE
 from .codec import DEFAULT_QUALITY, DEFAULT_TILE_SIZE, Codec
 from .describe import describe, doctor
 from .engine import DEFAULT_ENGINE, MAX_THREADS, engine_names
-from .errors import BasicError, ImageWarning
+from .errors import ArgumentError, BasicError, ImageWarning
 from .files import BITSTREAM_SUFFIX, image_suffixes, pairs, replacing, save_image, writable_suffix
 from .rate import encode_at
 
@@ -41,12 +41,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _no_pillow_limit():
             status: int = args.run(args, log)
             return status
+    except ArgumentError as error:  # an option out of its range, seen before anything is written
+        _error(log, error)
+        return 2
     except (BasicError, OSError) as error:
         _error(log, error)
         return 1
-    except ValueError as error:  # an option out of its range, seen before anything is read
-        _error(log, error)
-        return 2
     except KeyboardInterrupt:
         log.print("interrupted")
         return 1
@@ -153,7 +153,7 @@ def _common(parser: argparse.ArgumentParser, source: str, target: str) -> None:
 def _encode(args: argparse.Namespace, log: Console) -> int:
     default = DEFAULT_QUALITY if args.target_bpp is None and args.target_psnr is None else None
     if args.budget_ms is not None and default is None:
-        raise ValueError("--budget-ms: not with a target, which takes several encodings; give --quality")
+        raise ArgumentError("--budget-ms: not with a target, which takes several encodings; give --quality")
 
     def one(codec: Codec, source: Path, target: Path) -> Row:
         found = encode_at(
@@ -208,6 +208,8 @@ def _each(
             try:
                 with _image_warnings(log, source):
                     rows.append(one(codec, source, target))
+            except ArgumentError:
+                raise
             except (BasicError, OSError) as error:
                 failed += 1
                 _error(log, error if str(source) in str(error) else f"{source}: {error}")
@@ -220,13 +222,13 @@ def _each(
 
 
 def _latency_profile(args: argparse.Namespace) -> LatencyProfile | None:
-    """The profile where a budget is given. ValueError where one of them comes without the other."""
+    """The profile where a budget is given. ArgumentError where one of them comes without the other."""
     if (args.budget_ms is None) != (args.latency_profile is None):
-        raise ValueError(
+        raise ArgumentError(
             "expected --budget-ms and --latency-profile together; basic-bench --save-profile FILE measures a profile"
         )
     if args.budget_ms is not None and not 0 < args.budget_ms < float("inf"):
-        raise ValueError(f"--budget-ms: expected a positive number of milliseconds, got {args.budget_ms}")
+        raise ArgumentError(f"--budget-ms: expected a positive number of milliseconds, got {args.budget_ms}")
     return None if args.latency_profile is None else LatencyProfile.load(args.latency_profile)
 
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from . import bitstream
+from .arguments import several, whole
 from .bitstream import DEFAULT_MAX_PIXELS, MAX_QUALITY, MAX_TILE_SIZE, Stream
 from .budget import LatencyProfile, Slowness
 from .bundle import Bundle
@@ -24,7 +25,7 @@ from .conformance import require_exact
 from .device_image import fetch, is_on_device, put
 from .engine import DEFAULT_ENGINE, Engine, open_engine
 from .entropy import EntropyPath, Floats
-from .errors import BitstreamError, BudgetError
+from .errors import ArgumentError, BitstreamError, BudgetError
 from .image import ImageLike, Picture, from_any, to_pillow
 from .networks import Networks
 from .overlap import divided
@@ -64,7 +65,7 @@ class Codec:
         self._networks = Networks(bundle, engine, window_size)
         self._overlap = self._networks.overlap
         self.bundle = bundle
-        self.max_pixels = max_pixels
+        self.max_pixels = whole("max_pixels", max_pixels, 1)
         self.window_size = self._networks.window_size
         self._latency: LatencyProfile | None = None
         self._slowness = Slowness()
@@ -93,6 +94,7 @@ class Codec:
             BundleError: the bundle or the latency profile is missing or damaged.
             BudgetError: the latency profile is of another bundle or engine.
             EngineError: the engine is unknown, does not work here, or (with `verify`) is not exact.
+            ArgumentError: an argument is of another type or out of its range.
         """
         opened = bundle if isinstance(bundle, Bundle) else Bundle.open(bundle)
         if latency_profile is not None and not isinstance(latency_profile, LatencyProfile):
@@ -138,15 +140,15 @@ class Codec:
 
         image: Pillow image, numpy array or path, see `image.from_any`; or an array on a GPU, see `device_image.fetch`,
         ready on the CUDA stream with the handle `stream`. level: of analysis and entropy, 0 the lightest,
-        None the heaviest of the bundle; entropy_level overrides the latter. quality: 0..63. tile_size: the largest
-        tile's side in pixels, a multiple of 64. budget_ms: instead of a level, the heaviest whose encoding takes no
-        longer by the codec's latency profile.
+        None the heaviest of the bundle; entropy_level overrides the latter. quality: a whole number, 0..63. tile_size:
+        the largest tile's side in pixels, a multiple of 64. budget_ms: instead of a level, the heaviest whose encoding
+        takes no longer by the codec's latency profile.
 
         Raises:
             ImageError: the image is unreadable, unsupported or too large.
             BundleError: the bundle has no such level.
             BudgetError: no level is quick enough, or the codec has no latency profile.
-            ValueError: quality or tile_size is out of range, or both level and budget_ms are given.
+            ArgumentError: one is of another type or out of range, or both level and budget_ms are given.
         """
         if is_on_device(image):
             image = fetch(image, self._networks.device(), stream)
@@ -154,6 +156,7 @@ class Codec:
             latency, start = self._latency_for(level), time.perf_counter()
             image = from_any(image, self.max_pixels)
             num_pixels = _num_pixels(image.height, image.width)
+            entropy_level = None if entropy_level is None else self._networks.level(entropy_level)
             level = latency.encode_level(budget_ms, num_pixels, entropy_level, self._slowness.factor)
             foretold_ms = latency.encode_ms(level, level if entropy_level is None else entropy_level, num_pixels)
             with self._watched(start, foretold_ms):
@@ -181,10 +184,9 @@ class Codec:
         profile: Profile | None = None,
     ) -> list[bytes]:
         """Several images -> bitstreams, as from `encode`; windows of equal shape run through analysis together."""
-        if not 0 <= quality <= MAX_QUALITY:
-            raise ValueError(f"quality: expected 0..{MAX_QUALITY}, got {quality}")
-        if not UNIT <= tile_size <= MAX_TILE_SIZE or tile_size % UNIT:
-            raise ValueError(f"tile_size: expected a multiple of {UNIT} in {UNIT}..{MAX_TILE_SIZE}, got {tile_size}")
+        images = several("images", images, "images")
+        quality = whole("quality", quality, 0, MAX_QUALITY)
+        tile_size = whole("tile_size", tile_size, UNIT, MAX_TILE_SIZE, UNIT)
         with nullcontext() if profile is None else profile.whole():
             level = self._networks.level(level)
             path_level = level if entropy_level is None else self._networks.level(entropy_level)
@@ -246,7 +248,7 @@ class Codec:
             BundleError: the bundle has no such level.
             ImageError: out is of another type or shape.
             BudgetError: the file cannot be decoded as quickly, or the codec has no latency profile.
-            ValueError: both level and budget_ms are given.
+            ArgumentError: data is no bytes, or both level and budget_ms are given.
         """
         if budget_ms is not None:
             latency, start = self._latency_for(level), time.perf_counter()
@@ -265,6 +267,7 @@ class Codec:
         self, files: Sequence[BytesLike], *, level: int | None = None, profile: Profile | None = None
     ) -> list[Image.Image]:
         """Several bitstreams -> images; windows of equal shape, level and quality run through synthesis together."""
+        files = several("files", files, "bitstreams as bytes")
         with nullcontext() if profile is None else profile.whole():
             pictures = self._pictures(files, level, profile)
             with measure(profile, "image"):
@@ -347,7 +350,7 @@ class Codec:
 
     def _latency_for(self, level: int | None) -> LatencyProfile:
         if level is not None:
-            raise ValueError(f"expected level or budget_ms, got both (level {level})")
+            raise ArgumentError(f"expected level or budget_ms, got both (level {level})")
         if self._latency is None:
             raise BudgetError(
                 "budget_ms: this codec has no latency profile; measure one with basic-bench --save-profile FILE and "

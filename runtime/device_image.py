@@ -91,6 +91,8 @@ def put(picture: Picture, out: Any, device: Device | None, stream: int | None = 
     """
     bands = picture.planes if picture.alpha is None else np.concatenate([picture.planes, picture.alpha[None]])
     if device is None:
+        if not isinstance(out, np.ndarray):
+            raise ImageError(f"out: expected a numpy array, or an array on a GPU, got {type(out).__name__}")
         _check_out(out.shape, out.dtype, bool(out.flags.writeable), bands.shape)
         np.copyto(out, _laid_out(bands, out.shape))
         return

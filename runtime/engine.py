@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
+from .arguments import whole
 from .bundle import Bundle
 from .errors import EngineError
 
@@ -99,11 +100,12 @@ def open_engine(name: str = DEFAULT_ENGINE, num_threads: int | None = None) -> E
 
     Raises:
         EngineError: an unknown name, or its library is missing or unfit; the message has the cure.
+        ArgumentError: num_threads is no whole number in 1..MAX_THREADS.
     """
-    if name not in _ENGINES:
+    if not isinstance(name, str) or name not in _ENGINES:
         raise EngineError(f"engine {name!r}: expected one of {', '.join(_ENGINES)}")
-    if num_threads is not None and not 1 <= num_threads <= MAX_THREADS:
-        raise ValueError(f"num_threads: expected 1 to {MAX_THREADS} or None, got {num_threads}")
+    if num_threads is not None:
+        num_threads = whole("num_threads", num_threads, 1, MAX_THREADS)
     engine: Engine = importlib.import_module(f".{_ENGINES[name][0]}", __package__).start(num_threads)
     return engine
 

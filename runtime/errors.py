@@ -1,4 +1,4 @@
-"""Every error that this project raises on purpose.
+"""Every error that the runtime raises on purpose.
 
 A message names the thing, says what was expected, what came, and the cure. Catch `BasicError` to
 catch them all; nothing else should leave the runtime on account of a bad file, image or bundle.
@@ -7,6 +7,10 @@ catch them all; nothing else should leave the runtime on account of a bad file, 
 
 class BasicError(Exception):
     """Base of all errors of this project."""
+
+
+class ArgumentError(BasicError, ValueError):
+    """An argument is of the wrong type or out of its range, or two exclude each other. A ValueError too."""
 
 
 class BundleError(BasicError):

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from .arguments import whole
 from .bitstream import Header
 from .bundle import Bundle
 from .cuda import Device, driver
@@ -25,12 +26,10 @@ class Networks:
     """A bundle's networks on an engine, by level and part. Safe to share between threads."""
 
     def __init__(self, bundle: Bundle, engine: Engine, window_size: int | None = None) -> None:
-        """`window_size`: of the transforms, in pixels; None is the engine's choice. Raises ValueError."""
+        """`window_size`: of the transforms, in pixels; None is the engine's choice. Raises ArgumentError."""
         self.traits = traits_of(engine)
         window_size = self.traits.window_size if window_size is None else window_size
-        if window_size < UNIT or window_size % UNIT:
-            raise ValueError(f"window_size: expected a multiple of {UNIT}, got {window_size}")
-        self.window_size = window_size
+        self.window_size = whole("window_size", window_size, UNIT, unit=UNIT)
         self.overlap = Overlap(self.traits)
         self.opened: dict[tuple[int, str], Any] = {}
         """By level and part; the entropy paths and a device of the codec's own too."""
@@ -58,8 +57,10 @@ class Networks:
         return found
 
     def level(self, level: int | None) -> int:
-        """A level that the bundle has; None is its heaviest. Raises BundleError."""
-        return max(self._bundle.levels) if level is None else self._bundle.level(level).level
+        """A level that the bundle has; None is its heaviest. Raises BundleError, ArgumentError."""
+        if level is None:
+            return max(self._bundle.levels)
+        return self._bundle.level(whole("level", level)).level
 
     def entropy_level(self, header: Header) -> int:
         """Where this bundle has the entropy path that the stream names. Raises BitstreamError."""

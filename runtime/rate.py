@@ -4,14 +4,15 @@ What a newcomer gets wrong: both grow with quality, but only nearly; bisection f
 whose neighbour does not, which is all that can be promised.
 """
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 
+from .arguments import positive
 from .bitstream import MAX_QUALITY
 from .codec import DEFAULT_TILE_SIZE, Codec
+from .errors import ArgumentError
 from .image import ImageLike, Picture, from_any
 
 
@@ -44,17 +45,17 @@ def encode_at(
     `budget_ms`: of the one encoding at a quality, as in `Codec.encode`.
 
     Raises:
-        ValueError: not exactly one of quality and the targets, or a budget with a target.
+        ArgumentError: not exactly one of quality and the targets, or a budget with a target.
         ImageError, BundleError, BudgetError: as `Codec.encode`.
     """
     if sum(choice is not None for choice in (quality, target_bpp, target_psnr_db)) != 1:
-        raise ValueError("encode_at: expected exactly one of quality, target_bpp and target_psnr_db")
-    if target_bpp is not None and not (target_bpp > 0 and math.isfinite(target_bpp)):
-        raise ValueError(f"target_bpp: expected a positive number, got {target_bpp}")
-    if target_psnr_db is not None and not (target_psnr_db >= 0 and math.isfinite(target_psnr_db)):
-        raise ValueError(f"target_psnr_db: expected a number of at least 0, got {target_psnr_db}")
+        raise ArgumentError("encode_at: expected exactly one of quality, target_bpp and target_psnr_db")
+    if target_bpp is not None:
+        target_bpp = positive("target_bpp", target_bpp, "bits per pixel")
+    if target_psnr_db is not None:
+        target_psnr_db = positive("target_psnr_db", target_psnr_db, "dB", zero=True)
     if budget_ms is not None and quality is None:
-        raise ValueError("encode_at: budget_ms is of one encoding, a target takes several; give a quality")
+        raise ArgumentError("encode_at: budget_ms is of one encoding, a target takes several; give a quality")
     picture = from_any(image, codec.max_pixels)
 
     def attempt(at: int) -> Encoded:

@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from .arguments import positive
+from .arguments import positive, whole
 from .bundle import Bundle
 from .errors import BudgetError, BundleError
 
@@ -78,13 +78,19 @@ class LatencyProfile:
             )
         return max(fitting)
 
-    def check_for(self, bundle: Bundle, engine: str) -> None:
-        """Raise BudgetError unless the profile was measured with this bundle's levels on this engine."""
+    def check_for(self, bundle: Bundle, engine: str, num_threads: int | None = None) -> None:
+        """Raise BudgetError unless the profile was measured with this bundle's levels on this engine, and with
+        `num_threads` where they are given."""
         here = {level: entry.entropy_id.hex() for level, entry in bundle.levels.items()}
         if (self.engine, dict(self.entropy_ids)) != (engine, here):
             raise BudgetError(
                 f"latency profile: measured with engine {self.engine} and levels {dict(self.entropy_ids)}, "
                 f"this codec has engine {engine} and levels {here}; measure with basic-bench --save-profile"
+            )
+        if num_threads is not None and whole("num_threads", num_threads, 1) != self.threads:
+            raise BudgetError(
+                f"latency profile: measured with num_threads {self.threads}, this codec was asked for {num_threads}; "
+                f"leave the number to the profile, or measure with basic-bench --save-profile --threads {num_threads}"
             )
 
     def to_json(self) -> str:

@@ -194,11 +194,10 @@ def _each(
     """Do every file; one that fails is reported and the others go on."""
     rows, failed = [], 0
     latency = _latency_profile(args)
-    threads = args.threads or (None if latency is None else latency.threads)
     if args.source.is_dir():
         args.target.mkdir(parents=True, exist_ok=True)
     with (
-        Codec.open(args.bundle, args.engine, threads, args.max_pixels, latency_profile=latency) as codec,
+        Codec.open(args.bundle, args.engine, args.threads, args.max_pixels, latency_profile=latency) as codec,
         _progress(log) as progress,
     ):
         for level in (args.level, getattr(args, "entropy_level", None)):

@@ -83,16 +83,16 @@ class Codec:
     ) -> Self:
         """Open a bundle (None: the one that comes with the package) on an engine.
 
-        `num_threads`: what the engine may use; None leaves it to the engine. `max_pixels`: larger images and files that
-        ask for more are refused before anything is allocated for them. `window_size`: the largest side in pixels that
-        analysis and synthesis see at once, margins apart; smaller takes less memory and more time, the result is equal;
-        None is the engine's choice (2048 on a CPU).
-        `verify`: run the bundle's conformance vectors of every level first. `latency_profile`: what basic-bench
-        --save-profile wrote for this bundle and engine; `budget_ms` of encoding and decoding needs it.
+        `num_threads`: what the engine may use; None leaves it to the latency profile or the engine. `max_pixels`:
+        larger images and files that ask for more are refused before anything is allocated for them. `window_size`: the
+        largest side in pixels that analysis and synthesis see at once, margins apart; smaller takes less memory and
+        more time, the result is equal; None is the engine's choice (2048 on a CPU). `verify`: run the bundle's
+        conformance vectors of every level first. `latency_profile`: what basic-bench --save-profile wrote for this
+        bundle and engine; `budget_ms` of encoding and decoding needs it.
 
         Raises:
             BundleError: the bundle or the latency profile is missing or damaged.
-            BudgetError: the latency profile is of another bundle or engine.
+            BudgetError: the latency profile is of another bundle, engine or number of threads.
             EngineError: the engine is unknown, does not work here, or (with `verify`) is not exact.
             ArgumentError: an argument is of another type or out of its range.
         """
@@ -100,7 +100,8 @@ class Codec:
         if latency_profile is not None and not isinstance(latency_profile, LatencyProfile):
             latency_profile = LatencyProfile.load(latency_profile)
         if latency_profile is not None:
-            latency_profile.check_for(opened, engine)
+            latency_profile.check_for(opened, engine, num_threads)
+            num_threads = latency_profile.threads
         started = open_engine(engine, num_threads)
         if verify:
             for level in opened.levels:

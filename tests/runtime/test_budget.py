@@ -1,7 +1,9 @@
 """Laws of time budgets: the chosen level is the heaviest that fits, and what cannot fit is refused with the least."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from fakes import FakeBundle, fake_codec
 
 from basic.runtime.bitstream import read
 from basic.runtime.budget import STEPS, LatencyProfile, Slowness
+from basic.runtime.bundle import Bundle
 from basic.runtime.codec import Codec
 from basic.runtime.errors import BudgetError, BundleError
 
@@ -114,6 +117,27 @@ def test_a_profile_of_another_bundle_or_engine_is_refused() -> None:
         profile().check_for(bundle, "other")  # type: ignore[arg-type]
     with pytest.raises(BudgetError, match="this codec has"):
         profile().check_for(FakeBundle((b"x" * 8, *IDS[1:])), "fake")  # type: ignore[arg-type]
+
+
+def test_a_profile_of_another_number_of_threads_is_refused() -> None:
+    bundle: Any = FakeBundle()
+    profile().check_for(bundle, "fake", 1)
+    with pytest.raises(BudgetError, match="measured with num_threads 1, this codec was asked for 2"):
+        profile().check_for(bundle, "fake", 2)
+    with pytest.raises(BudgetError, match=r"measured with num_threads None, .* asked for 2"):
+        replace(profile(), threads=None).check_for(bundle, "fake", 2)
+
+
+@pytest.mark.parametrize("threads", [1, 2])
+def test_a_codec_takes_the_threads_of_its_profile(threads: int, bundle_path: Path) -> None:
+    bundle = Bundle.open(bundle_path)
+    ids = {level: entry.entropy_id.hex() for level, entry in bundle.levels.items()}
+    curves = {level: dict.fromkeys(STEPS, ((4096, 10.0),)) for level in ids}
+    found = LatencyProfile("ort", threads, ids, curves, {})
+    with Codec.open(bundle, latency_profile=found) as codec:
+        assert codec._networks.traits.num_threads == threads
+    with pytest.raises(BudgetError, match=f"asked for {3 - threads}"):
+        Codec.open(bundle, num_threads=3 - threads, latency_profile=found)
 
 
 def test_a_slower_machine_is_noticed_and_forgotten_again() -> None:

@@ -119,6 +119,9 @@ def test_budgets_that_make_no_sense(
     with pytest.raises(SystemExit) as exit_:
         cli.main(["encode", str(photo), "out.bsc", "--level", "0", "--budget-ms", "5"])
     assert exit_.value.code == 2
+    arguments = ["--budget-ms", 50, "--latency-profile", profile, *bundle, "--threads", 2]
+    status, _, err = run(capsys, "encode", photo, photo.with_suffix(".bsc"), *arguments)
+    assert status == 1 and "measured with num_threads 1," in err
     profile.write_text("{}")
     arguments = ["--budget-ms", 50, "--latency-profile", profile, *bundle]
     status, _, err = run(capsys, "encode", photo, photo.with_suffix(".bsc"), *arguments)

@@ -1,10 +1,12 @@
-"""`basic`: encode, decode, info, doctor. Results go to stdout, everything else to stderr.
+"""`basic`: encode, decode, info, doctor. Results go to stdout, everything else to stderr; where stdout takes the coded
+file or the image itself, what is told of it goes to stderr too.
 
 Exit status: 0 done; 1 something could not be done (others of a folder were), or is damaged; 2 the command line alone is
 wrong. The same for the other commands.
 """
 
 import argparse
+import io
 import json
 import sys
 import warnings
@@ -27,7 +29,17 @@ from .codec import DEFAULT_QUALITY, DEFAULT_TILE_SIZE, Codec
 from .describe import describe, doctor
 from .engine import DEFAULT_ENGINE, MAX_THREADS, engine_names
 from .errors import ArgumentError, BasicError, ImageWarning
-from .files import BITSTREAM_SUFFIX, image_suffixes, pairs, replacing, save_image, writable_suffix
+from .files import (
+    BITSTREAM_SUFFIX,
+    STANDARD,
+    image_suffixes,
+    pairs,
+    read_bytes,
+    replacing,
+    save_image,
+    standard_or_path,
+    writable_suffix,
+)
 from .rate import encode_at
 
 Row = dict[str, Any]
@@ -86,7 +98,8 @@ def _encode_parser(parser: argparse.ArgumentParser) -> None:
 def _decode_parser(parser: argparse.ArgumentParser) -> None:
     _common(parser, f"{BITSTREAM_SUFFIX} file, or folder of them", "image, or folder")
     _level_or_budget(parser.add_mutually_exclusive_group(), "synthesis level (default: the file's entropy level)")
-    parser.add_argument("--suffix", type=_suffix, default=".png", help="of images in a folder (default: %(default)s)")
+    where = "of images in a folder or on standard output (default: %(default)s)"
+    parser.add_argument("--suffix", type=_suffix, default=".png", help=where)
     parser.set_defaults(run=_decode)
 
 
@@ -132,10 +145,18 @@ def _path(text: str) -> Path:
     return Path(text)
 
 
+def _source(text: str) -> Path:
+    return standard_or_path(text, output=False) if text else _path(text)
+
+
+def _target(text: str) -> Path:
+    return standard_or_path(text, output=True) if text else _path(text)
+
+
 def _common(parser: argparse.ArgumentParser, source: str, target: str) -> None:
     add = parser.add_argument
-    add("source", type=_path, metavar="IN", help=source)
-    add("target", type=_path, metavar="OUT", help=target)
+    add("source", type=_source, metavar="IN", help=f"{source}; - is standard input")
+    add("target", type=_target, metavar="OUT", help=f"{target}; - is standard output")
     add("--bundle", type=_path, metavar="BUNDLE", help="folder or zip (default: the packaged one)")
     add("--engine", default=DEFAULT_ENGINE, choices=engine_names(), help="default: %(default)s")
     add("--threads", type=_threads, metavar="N", help="of the engine (default: the profile's, or the engine's choice)")
@@ -158,7 +179,7 @@ def _encode(args: argparse.Namespace, log: Console) -> int:
     def one(codec: Codec, source: Path, target: Path) -> Row:
         found = encode_at(
             codec,
-            source,
+            io.BytesIO(read_bytes(source)) if source is STANDARD else source,
             level=args.level,
             entropy_level=args.entropy_level,
             tile_size=args.tile_size,
@@ -170,7 +191,7 @@ def _encode(args: argparse.Namespace, log: Console) -> int:
         with replacing(target) as file:
             file.write(found.data)
         if not found.reached:
-            message = f"{source}: the target is out of reach, took quality {found.quality}"
+            message = f"{_name(source)}: the target is out of reach, took quality {found.quality}"
             log.print(message, style="yellow", markup=False)
         row = {"input": str(source), "output": str(target), "num_bytes": len(found.data), "bpp": found.bpp}
         row |= {} if args.budget_ms is None else {"level": bitstream.read(found.data, args.max_pixels).header.level}
@@ -181,8 +202,8 @@ def _encode(args: argparse.Namespace, log: Console) -> int:
 
 def _decode(args: argparse.Namespace, log: Console) -> int:
     def one(codec: Codec, source: Path, target: Path) -> Row:
-        image = codec.decode(source.read_bytes(), level=args.level, budget_ms=args.budget_ms)
-        save_image(image, target)
+        image = codec.decode(read_bytes(source), level=args.level, budget_ms=args.budget_ms)
+        save_image(image, target, args.suffix)
         return {"input": str(source), "output": str(target), "size": list(image.size), "mode": image.mode}
 
     return _each(args, log, pairs(args.source, args.target, [BITSTREAM_SUFFIX], args.suffix), one)
@@ -194,7 +215,7 @@ def _each(
     """Do every file; one that fails is reported and the others go on."""
     rows, failed = [], 0
     latency = _latency_profile(args)
-    if args.source.is_dir():
+    if args.source is not STANDARD and args.source.is_dir():
         args.target.mkdir(parents=True, exist_ok=True)
     with (
         Codec.open(args.bundle, args.engine, args.threads, args.max_pixels, latency_profile=latency) as codec,
@@ -203,20 +224,21 @@ def _each(
         for level in (args.level, getattr(args, "entropy_level", None)):
             if level is not None:
                 codec.bundle.level(level)  # or fail once, not for every file
-        for source, target in progress.track(files, description=args.source.name):
+        for source, target in progress.track(files, description=Path(_name(args.source)).name):
             try:
-                with _image_warnings(log, source):
+                with _image_warnings(log, _name(source)):
                     rows.append(one(codec, source, target))
             except ArgumentError:
                 raise
             except (BasicError, OSError) as error:
                 failed += 1
-                _error(log, error if str(source) in str(error) else f"{source}: {error}")
+                _error(log, error if _name(source) in str(error) else f"{_name(source)}: {error}")
+    told = sys.stderr if args.target is STANDARD else sys.stdout
     if args.json:
-        print(json.dumps(rows, indent=2))
+        print(json.dumps(rows, indent=2), file=told)
     else:
         for row in rows:
-            print("  ".join(_value(key, value) for key, value in row.items()))
+            print("  ".join(_value(key, value) for key, value in row.items()), file=told)
     return 1 if failed else 0
 
 
@@ -296,12 +318,16 @@ def _progress(log: Console) -> Progress:
     return Progress(*columns, console=log, transient=True, disable=not log.is_terminal)
 
 
+def _name(source: Path) -> str:
+    return "standard input" if source is STANDARD else str(source)
+
+
 def _error(log: Console, error: object) -> None:
     log.print(f"basic: {error}", style="red", markup=False)
 
 
 @contextmanager
-def _image_warnings(log: Console, source: Path) -> Iterator[None]:
+def _image_warnings(log: Console, source: str) -> Iterator[None]:
     """Warnings about an image as lines of the log that name its file."""
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:

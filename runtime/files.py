@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -13,28 +14,51 @@ from PIL import Image
 from .errors import ImageError
 
 BITSTREAM_SUFFIX = ".bsc"
+STANDARD = Path("-")
+"""Standard input or output, this object alone: another Path("-") is a file of that name."""
+_STANDARD_NAMES = (("-", "/dev/stdin", "/dev/fd/0"), ("-", "/dev/stdout", "/dev/fd/1"))
+
+
+def standard_or_path(text: str, output: bool) -> Path:
+    """STANDARD for "-" and for what the system calls standard input or output; else the path."""
+    if text in _STANDARD_NAMES[output]:
+        return STANDARD
+    return Path(text)
+
+
+def read_bytes(path: Path) -> bytes:
+    """A file, or standard input to its end."""
+    return sys.stdin.buffer.read() if path is STANDARD else path.read_bytes()
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the name `path` when the block ends well, and leaves no trace when it does not.
 
-    A device or pipe is written to and stays what it is; of a symbolic link, the file behind it is replaced.
+    Standard output, a device or a pipe is written to and stays what it is; of a symbolic link, the file behind it is
+    replaced.
 
     Raises:
         ImageError: the folder does not exist, or the system refuses: a full disk, a read-only folder.
     """
     temporary = None
     try:
+        if path is STANDARD:
+            sys.stdout.flush()
+            if sys.stdout.isatty():
+                raise ImageError("standard output: expected a file or a pipe, this is a terminal; redirect it")
+            with os.fdopen(os.dup(sys.stdout.fileno()), "wb") as output:
+                yield output
+            return
+        if path.exists() and not (path.is_file() or path.is_dir()):  # before a link is followed: a pipe has no name
+            with path.open("wb", buffering=0) as device:
+                yield device
+            return
         if not path.parent.is_dir():
             raise ImageError(f"{path}: its folder does not exist")
         path = path.resolve()
         if path.is_dir():
             raise ImageError(f"{path}: expected the name of a file to write, this is a folder")
-        if path.exists() and not path.is_file():
-            with path.open("wb", buffering=0) as device:
-                yield device
-            return
         temporary = path.with_name(f".{path.name[:48]}.{os.getpid()}.tmp")
         with temporary.open("xb") as file:
             yield file
@@ -43,7 +67,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         if error.errno is None:
             raise
         cure = _CURES.get(error.errno, "choose another output")
-        raise ImageError(f"{path}: cannot be written: {error.strerror}; {cure}") from error
+        name = "standard output" if path is STANDARD else path
+        raise ImageError(f"{name}: cannot be written: {error.strerror}; {cure}") from error
     finally:
         if temporary is not None:
             with suppress(OSError):  # where it could not be made, it need not go
@@ -59,6 +84,7 @@ _CURES = {
     errno.EPERM: _ELSEWHERE,
     errno.EROFS: _ELSEWHERE,
     errno.ENAMETOOLONG: "choose a shorter name",
+    errno.EPIPE: "what reads it has ended early",
 }
 
 
@@ -71,8 +97,16 @@ def pairs(source: Path, target: Path, suffixes: Sequence[str], new_suffix: str) 
         ImageError: the input is not there, the folder holds nothing of the kind, or the output is a folder or a file
             where the other is needed.
     """
+    if source is STANDARD:
+        if target.is_dir():
+            raise ImageError(f"{target}: standard input has no name to keep; give the name of a file, not of a folder")
+        return [(source, target)]
     if not source.exists():
         raise ImageError(f"{source}: no such file or folder")
+    if source.is_dir() and target is STANDARD:
+        raise ImageError(f"{source}: a folder of files does not go to standard output; give a folder to write them to")
+    if not source.is_dir() and target is STANDARD:
+        return [(source, target)]
     if not source.is_dir():
         one = target / (source.stem + new_suffix) if target.is_dir() else target
         if one.resolve() == source.resolve():
@@ -99,13 +133,14 @@ def image_suffixes() -> list[str]:
     return sorted(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
 
 
-def save_image(image: Image.Image, path: Path) -> None:
-    """Save in the format that the suffix names, with the ICC profile.
+def save_image(image: Image.Image, path: Path, standard_suffix: str = ".png") -> None:
+    """Save in the format that the suffix names, with the ICC profile; standard output has `standard_suffix`.
 
     Raises:
         ImageError: an unknown suffix, or a format that cannot hold this image.
     """
-    kind = Image.registered_extensions().get(path.suffix.lower())
+    suffix = standard_suffix if path is STANDARD else path.suffix.lower()
+    kind = Image.registered_extensions().get(suffix)
     if kind not in Image.SAVE:
         raise ImageError(f"{path}: Pillow writes no format of this suffix; use .png")
     profile = image.info.get("icc_profile")
@@ -114,7 +149,12 @@ def save_image(image: Image.Image, path: Path) -> None:
         options["lossless"] = True  # what was decoded is what is kept, wherever the format can
     try:
         with replacing(path) as file:
-            image.save(cast(BinaryIO, _Writer(file)), kind, **options)
+            if path is STANDARD:  # which has no way back, as some formats want
+                whole = io.BytesIO()
+                image.save(whole, kind, **options)
+                file.write(whole.getbuffer())
+            else:
+                image.save(cast(BinaryIO, _Writer(file)), kind, **options)
     except (ValueError, KeyError) as error:
         raise ImageError(f"{path}: {kind} cannot hold an image of mode {image.mode} ({error}); use .png") from error
     except OSError as error:  # of Pillow, since `replacing` names those of the system

@@ -4,6 +4,7 @@ What a newcomer gets wrong: planes are (channels, height, width), not Pillow's i
 runs along contiguous rows. Alpha is not a channel of the codec; it travels beside the planes, lossless (alpha.py).
 """
 
+import io
 import os
 import warnings
 from collections.abc import Iterator
@@ -67,11 +68,12 @@ class Picture:
         return int(self.planes.shape[2])
 
 
-ImageLike = Image.Image | NDArray[Any] | str | os.PathLike[str] | Picture
+ImageLike = Image.Image | NDArray[Any] | str | os.PathLike[str] | io.BytesIO | Picture
 
 
 def from_any(image: ImageLike, max_pixels: int) -> Picture:
-    """A Pillow image of any mode, a numpy array or the path of an image file, as planes (a Picture as it is).
+    """A Pillow image of any mode, a numpy array, or an image file by its path or its bytes in an io.BytesIO, as planes
+    (a Picture as it is).
 
     Arrays are (H, W) or (H, W, 1..4) for grey, grey + alpha, RGB, RGBA; uint8, bool, uint16 (reduced to 8 bits with a
     warning) or floats in 0..1. EXIF orientation is applied, the first frame of an animation is taken.
@@ -85,9 +87,9 @@ def from_any(image: ImageLike, max_pixels: int) -> Picture:
         return _from_array(image, max_pixels)
     if isinstance(image, Image.Image):
         return _from_pillow(image, max_pixels, "image")
-    if not isinstance(image, str | os.PathLike):
+    if not isinstance(image, str | os.PathLike | io.BytesIO):
         raise ImageError(f"image: expected a Pillow image, a numpy array or a path, got {type(image).__name__}")
-    name = os.fspath(image)
+    name = "image" if isinstance(image, io.BytesIO) else os.fspath(image)
     with _reading(name), Image.open(image) as opened:
         return _from_pillow(opened, max_pixels, name)
 

@@ -1,6 +1,9 @@
 """Laws of `basic`: results on stdout, the log on stderr, exit status 0, 1 or 2, no output where something failed."""
 
 import json
+import os
+import subprocess
+import sys
 import zipfile
 from pathlib import Path
 
@@ -69,6 +72,56 @@ def test_targets(photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[s
     assert status == 0 and json.loads(out)[0]["bpp"] <= bpp
     status, out, err = run(capsys, "encode", photo, coded, "--level", 0, "--target-psnr", 999, "--json", *bundle)
     assert status == 0 and json.loads(out)[0]["quality"] == 63 and "out of reach" in err
+
+
+def piped(data: bytes, *arguments: object) -> subprocess.CompletedProcess[bytes]:
+    """The command in a process of its own, with pipes as standard input and output."""
+    words = [sys.executable, "-m", "basic.runtime.cli", *map(str, arguments)]
+    return subprocess.run(words, input=data, capture_output=True, check=False)
+
+
+@pytest.mark.parametrize(("source", "target"), [("-", "-"), ("/dev/stdin", "/dev/stdout")])
+def test_a_filter_gives_the_bytes_of_a_file(
+    source: str, target: str, photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    if not (source == "-" or Path(source).exists()):
+        pytest.skip(f"no {source}")
+    coded, decoded = photo.with_suffix(".bsc"), photo.with_name("decoded.tiff")
+    run(capsys, "encode", photo, coded, "--level", 0, *bundle)
+    run(capsys, "decode", coded, decoded, *bundle)
+    found = piped(photo.read_bytes(), "encode", source, target, "--level", 0, "--json", *bundle)
+    assert (found.returncode, found.stdout) == (0, coded.read_bytes())
+    assert json.loads(found.stderr)[0]["num_bytes"] == len(found.stdout)
+    found = piped(found.stdout, "decode", source, target, "--suffix", "tiff", *bundle)
+    assert (found.returncode, found.stdout) == (0, decoded.read_bytes()) and b"130x90" in found.stderr
+
+
+def test_standard_input_and_output_one_by_one(photo: Path, bundle: list[str]) -> None:
+    coded = photo.with_suffix(".bsc")
+    found = piped(photo.read_bytes(), "encode", "-", coded, "--level", 0, *bundle)
+    assert found.returncode == 0 and b"bpp" in found.stdout
+    assert piped(b"", "encode", photo, "-", "--level", 0, *bundle).stdout == coded.read_bytes()
+    assert piped(b"", "decode", coded, "-", *bundle).stdout.startswith(b"\x89PNG")
+    for data, words in ((b"", b"standard input: "), (photo.read_bytes()[:1000], b"standard input: ")):
+        found = piped(data, "encode", "-", "-", *bundle)
+        assert (found.returncode, found.stdout) == (1, b"") and found.stderr.startswith(b"basic: " + words)
+    assert sorted(path.name for path in photo.parent.iterdir()) == ["photo.bsc", "photo.png"]
+
+
+def test_what_goes_to_no_pipe_is_refused(photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    for source, target, words in ((photo.parent, "-", "a folder of files"), ("-", photo.parent, "no name to keep")):
+        status, out, err = run(capsys, "encode", source, target, *bundle)
+        assert (status, out) == (1, "") and words in err
+
+
+def test_a_reader_that_ends_early_is_named(photo: Path, bundle: list[str]) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    words = [sys.executable, "-m", "basic.runtime.cli", "encode", str(photo), "-", "--level", "0", *bundle]
+    found = subprocess.run(words, stdout=write, stderr=subprocess.PIPE, check=False)
+    os.close(write)
+    assert found.returncode == 1 and b"standard output: cannot be written: Broken pipe" in found.stderr
+    assert b"Traceback" not in found.stderr and b"Exception ignored" not in found.stderr
 
 
 @pytest.fixture

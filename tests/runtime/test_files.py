@@ -8,7 +8,16 @@ import pytest
 from PIL import Image
 
 from basic.runtime.errors import ImageError
-from basic.runtime.files import image_suffixes, pairs, replacing, save_image, writable_suffix
+from basic.runtime.files import (
+    STANDARD,
+    image_suffixes,
+    pairs,
+    read_bytes,
+    replacing,
+    save_image,
+    standard_or_path,
+    writable_suffix,
+)
 
 
 def test_a_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
@@ -76,6 +85,28 @@ def test_a_pipe_is_written_to_and_stays_a_pipe(tmp_path: Path) -> None:
         file.write(b"whole")
     reader.join()
     assert received == [b"whole"] and pipe.is_fifo()
+
+
+@pytest.mark.skipif(not Path("/dev/fd").exists(), reason="no /dev/fd")
+def test_a_link_to_a_pipe_without_a_name_is_written_to() -> None:
+    read, write = os.pipe()
+    try:
+        with replacing(Path(f"/dev/fd/{write}")) as file:
+            file.write(b"whole")
+        assert os.read(read, 10) == b"whole"
+    finally:
+        os.close(read)
+        os.close(write)
+
+
+def test_a_dash_is_a_name_but_for_the_object_that_stands_for_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with replacing(standard_or_path("./-", output=True)) as file:
+        file.write(b"data")
+    assert (tmp_path / "-").read_bytes() == read_bytes(standard_or_path("./-", output=False)) == b"data"
+    assert standard_or_path("-", output=True) is standard_or_path("-", output=False) is STANDARD
 
 
 def test_behind_a_link_the_file_is_replaced(tmp_path: Path) -> None:

@@ -24,15 +24,17 @@ from .gpu import DevicePlan
 from .images import load_photos
 from .latency_profile import check_profile, describe, measure_profile
 from .machine import command_line
-from .plots import check_matplotlib
-from .report import print_report, write_files
-from .results import Report
+from .plots import has_matplotlib
+from .report import print_report, say, write_files
+from .results import Report, make_folder
 from .run import STAGES, Settings, run
 
 T = TypeVar("T")
 
 WIDE = 200
 """Columns of a table that goes to a file or a pipe: nothing is cut off."""
+
+NO_PLOTS = "basic-bench: matplotlib is missing, so no plots are drawn: pip install 'basic-nic[bench]'"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -42,8 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         settings = settings_from(args)
         if args.output is not None:
-            check_matplotlib()
-            args.output.mkdir(parents=True, exist_ok=True)
+            make_folder(args.output)
+            if not has_matplotlib():
+                say(log, NO_PLOTS, "yellow")
         if args.save_profile is not None:
             print(json.dumps(with_progress(lambda step: save_profile(settings, args.save_profile, step), log)))
             return 0
@@ -51,9 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         show(report, as_json=args.json)
         if args.output is not None:
             page = write_files(report, args.output)
-            log.print(f"wrote {page}", markup=False, highlight=False)
+            say(log, f"wrote {page}")
     except (BasicError, OSError) as error:
-        log.print(f"basic-bench: {error}", style="red", markup=False, highlight=False)
+        say(log, f"basic-bench: {error}", "red")
         return 1
     return 0
 
@@ -100,7 +103,7 @@ def parser() -> argparse.ArgumentParser:
     add("--checkpoint", type=Path, metavar="FILE", help="of the bundle, for --exactness (default: the shipped one)")
     add("--json", action="store_true", help="print the report as JSON instead of tables")
     add("--save-profile", type=Path, metavar="JSON", help="measure what budget_ms goes by, check it, and stop")
-    add("-o", "--output", type=Path, metavar="DIR", help="write report.json, CSV, PNG plots and report.html")
+    add("-o", "--output", type=Path, metavar="DIR", help="write report.json, CSV, report.html and PNG plots")
     return made
 
 

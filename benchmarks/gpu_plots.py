@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .results import BenchError
+from .results import BenchError, make_folder
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,7 +40,7 @@ def draw(data: Row, folder: Path) -> list[Path]:
         ("gpu_floor", [row for row in parts if row["floor_ms"]], _floor),
         ("gpu_images", images, _images),
     ]
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     paths = []
     for name, rows, plot in wanted:
         if not rows:

@@ -26,6 +26,7 @@ from ..training.structure.latency import LatencyTable
 from ..training.structure.levels import LevelEntry, default_levels, learned_levels
 from .arguments import positive
 from .latency_table import HEIGHT, WIDTH, Builder, Network, time_networks
+from .report import say
 from .shapes import input_shapes
 
 GROUP_COUNTS = (1, 2, 3, 4, 6, 8)
@@ -134,7 +135,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         table = LatencyTable.load(args.latency_table)
         rows = check(Bundle.open(args.bundle), table, built, args.threads, lambda text: None, arch)
     except (BasicError, ValueError, OSError) as error:
-        log.print(f"latency_check: {error}", style="red", markup=False, highlight=False)
+        say(log, f"latency_check: {error}", "red")
         return 1
     show_rows(rows, log)
     print(json.dumps(summary(rows) | {"structures": [asdict(row) for row in rows]}))

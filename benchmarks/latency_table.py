@@ -38,6 +38,7 @@ from ..training.structure.latency import HALVES, TRANSFORMS, Axis, Grid, Latency
 from ..training.structure.levels import LevelEntry
 from .arguments import positive
 from .machine import machine
+from .report import say
 
 HEIGHT, WIDTH = 512, 768
 ROUNDS, WARMUP = 7, 1
@@ -320,7 +321,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             )
         table.save(args.output)
     except (BasicError, ValueError, OSError) as error:
-        log.print(f"latency_table: {error}", style="red", markup=False, highlight=False)
+        say(log, f"latency_table: {error}", "red")
         return 1
     print(json.dumps({"table": str(args.output), "networks": table.circumstances["num_networks"]}))
     return 0

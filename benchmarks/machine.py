@@ -14,6 +14,10 @@ from .images import Photo
 PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "pillow", "bjontegaard", "onnx", "matplotlib")
 
 
+COMMANDS = {"basic.benchmarks.cli": "basic-bench"}
+"""Modules that are installed as commands."""
+
+
 def machine() -> dict[str, object]:
     """Processor, system and versions; no host name, no user, no paths."""
     return {
@@ -40,8 +44,26 @@ def images_used(photos: Sequence[Photo], timed: Sequence[Photo]) -> dict[str, ob
 
 
 def command_line() -> str:
-    """The command as typed, the program by its name."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    """The command as a user types it: a program by its name, a module by `python -m`, a script by `python`."""
+    program = Path(sys.argv[0])
+    module = _module_of(program)
+    if module in COMMANDS:
+        words = [COMMANDS[module]]
+    elif module is not None:
+        words = ["python", "-m", module]
+    elif program.suffix == ".py":  # a path from elsewhere could hold the name of a user
+        words = ["python", program.name if program.is_absolute() or ".." in program.parts else program.as_posix()]
+    else:
+        words = [program.name]
+    return shlex.join([*words, *sys.argv[1:]])
+
+
+def _module_of(program: Path) -> str | None:
+    """The module that `python -m` runs as this program, if that is how it runs."""
+    spec = getattr(sys.modules.get("__main__"), "__spec__", None)
+    if spec is None or spec.origin is None or Path(spec.origin).resolve() != program.resolve():
+        return None
+    return str(spec.name)
 
 
 def package_versions(names: Sequence[str]) -> dict[str, str]:

@@ -34,6 +34,15 @@ def check_matplotlib() -> None:
     matplotlib.use("agg")
 
 
+def has_matplotlib() -> bool:
+    """Whether plots can be drawn."""
+    try:
+        check_matplotlib()
+    except BenchError:
+        return False
+    return True
+
+
 def draw(report: Report, folder: Path) -> list[Path]:
     """Write the plots that the report has rows for; returns their paths. Raises BenchError without matplotlib."""
     check_matplotlib()

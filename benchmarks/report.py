@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .plots import draw
+from .plots import draw, has_matplotlib
 from .results import Report
 
 Cell = str | int | float | None
@@ -50,12 +50,17 @@ def print_report(report: Report, console: Console) -> None:
 
 
 def write_files(report: Report, folder: Path) -> Path:
-    """report.json, a CSV per table, the plots and report.html; returns the page. Needs matplotlib."""
+    """report.json, a CSV per table, report.html, and the plots where matplotlib is; returns the page."""
     (folder / "report.json").write_text(report.to_json(), encoding="utf-8")
     report.write_csv(folder)
     page = folder / "report.html"
-    write_html(report, draw(report, folder), page)
+    write_html(report, draw(report, folder) if has_matplotlib() else [], page)
     return page
+
+
+def say(log: Console, text: str, style: str | None = None) -> None:
+    """A line of the log as it is: a path is not cut in two, brackets are no markup."""
+    log.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
 def write_html(report: Report, plots: Sequence[Path], path: Path) -> None:

@@ -349,3 +349,12 @@ def flat(row: Row) -> dict[str, Any]:
 
 def _round(value: float) -> float | None:
     return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def make_folder(path: Path) -> Path:
+    """The folder to write to, made where it is not there. Raises BenchError where a file is in its place."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise BenchError(f"{path}: expected a folder to write to, found a file; choose another name") from None
+    return path

@@ -73,7 +73,7 @@ def run(settings: Settings, step: Step) -> Report:
     for level in levels:
         bundle.level(level)
     references = reference_curves(settings, photos)
-    report = Report(circumstances(settings, bundle, photos, timed), references)
+    report = Report(circumstances(settings, bundle, levels, photos, timed), references)
     if settings.exactness:
         step("exactness")
         measure_exactness(report, settings, bundle, levels, photos, timed[0], step)
@@ -237,7 +237,7 @@ def speedup(level: LevelRow, peer: PeerRow) -> SpeedupRow:
 
 
 def circumstances(
-    settings: Settings, bundle: Bundle, photos: Sequence[Photo], timed: Sequence[Photo]
+    settings: Settings, bundle: Bundle, levels: Sequence[int], photos: Sequence[Photo], timed: Sequence[Photo]
 ) -> dict[str, Any]:
     """Everything that the numbers depend on."""
     known = {key: bundle.manifest.get(key) for key in ("architecture", "made_by", "training")}
@@ -246,10 +246,28 @@ def circumstances(
         **machine(),
         "threads": settings.threads,
         "batch": 1,
-        "precision": "as the bundle's graphs say: float32 arithmetic",
+        "precision": precision_of(bundle, levels),
         "warmup": f"{settings.warmup} runs of each level in each round",
         "repeats": f"{settings.repeats} rounds over {len(timed)} images",
         "timing_quality": settings.timing_quality,
         "bundle": {"name": bundle.path.name, **{key: value for key, value in known.items() if value}},
         "images": images_used(photos, timed),
     }
+
+
+def precision_of(bundle: Bundle, levels: Sequence[int]) -> str:
+    """What the graphs of the measured levels compute in, by the manifest; a GPU engine's own is told beside it."""
+    found: dict[tuple[str, str], list[int]] = {}
+    for level in levels:
+        for part in bundle.level(level).parts.values():
+            kind = part.precision or "not told by the manifest"
+            name = part.name if part.name in ("analysis", "synthesis") else "entropy networks"
+            known = found.setdefault((kind, name), [])
+            if level not in known:
+                known.append(level)
+    words = {"float": "float32", "exact": "integers held in float32", "int8": "int8"}
+    texts = []
+    for (kind, name), at in found.items():
+        where = "" if len(at) == len(levels) else f" at levels {', '.join(map(str, at))}"
+        texts.append(f"{name} {words.get(kind, kind)}{where}")
+    return "; ".join(texts)

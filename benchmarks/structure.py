@@ -38,6 +38,8 @@ from .arguments import positive, qualities
 from .images import Photo, load_photos
 from .machine import command_line, images_used, machine
 from .plots import check_matplotlib
+from .report import say
+from .results import make_folder
 from .structure_bd import Gain, compare
 from .structure_rates import Curves, measure_structures, open_measurements
 
@@ -228,7 +230,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     log = Console(stderr=True, width=None if sys.stderr.isatty() else 160)
     try:
         check_matplotlib()
-        args.output.mkdir(parents=True, exist_ok=True)
+        make_folder(args.output)
         photos = load_photos(args.images, args.limit)
         columns = (SpinnerColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
         with Progress(*columns, console=log, transient=True) as progress:
@@ -243,7 +245,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         temporary.write_text(json.dumps(asdict(report), indent=1) + "\n")
         temporary.replace(path)
     except (BasicError, ValueError, OSError) as error:
-        log.print(f"structure: {error}", style="red", markup=False, highlight=False)
+        say(log, f"structure: {error}", "red")
         return 1
     print(json.dumps({"report": str(path), "rows": len(report.rows), "won": sum(row.won for row in report.rows)}))
     return 0

@@ -21,8 +21,8 @@ from basic.benchmarks.cli import run_with_progress
 from basic.benchmarks.images import load_photos
 from basic.benchmarks.machine import command_line
 from basic.benchmarks.quality import psnr_db
-from basic.benchmarks.report import write_files
-from basic.benchmarks.results import Report
+from basic.benchmarks.report import say, write_files
+from basic.benchmarks.results import Report, make_folder
 from basic.benchmarks.run import Settings
 from basic.export.cli import main as export_main
 from basic.runtime.codec import Codec
@@ -41,7 +41,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     console, log = Console(), Console(stderr=True)
     started = time.monotonic()
     try:
-        bundle = args.output / "basic.bundle"
+        bundle = make_folder(args.output) / "basic.bundle"
         log.rule(f"1. a checkpoint becomes a bundle of {NUM_LEVELS} levels")
         checkpoint = [str(args.checkpoint)] if args.checkpoint else []
         if export_main([*checkpoint, "--levels", str(NUM_LEVELS), "-o", str(bundle)]):
@@ -53,9 +53,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         console.print(summary(report))
         page = write_files(report, make_folder(args.output / "report"))
     except (BasicError, OSError) as error:
-        log.print(f"demo: {error}", style="red", markup=False)
+        say(log, f"demo: {error}", "red")
         return 1
-    log.print(f"done in {time.monotonic() - started:.0f} s: see {page.with_name('overview.png')} and {page}")
+    pages = [path for path in (page.with_name("overview.png"), page) if path.exists()]
+    say(log, f"done in {time.monotonic() - started:.0f} s: see {' and '.join(map(str, pages))}")
     return 0
 
 
@@ -70,11 +71,6 @@ def arguments(argv: Sequence[str] | None) -> argparse.Namespace:
 def settings(images: Path, bundle: Path) -> Settings:
     """What the report measures."""
     return Settings(images, bundle, qualities=QUALITIES, repeats=3, peers=True, command=command_line())
-
-
-def make_folder(path: Path) -> Path:
-    path.mkdir(parents=True, exist_ok=True)
-    return path
 
 
 def code_photos(bundle: Path, images: Path, folder: Path) -> Table:
@@ -96,19 +92,22 @@ def code_photos(bundle: Path, images: Path, folder: Path) -> Table:
 
 
 def summary(report: Report) -> Table:
-    """One line per level: what it costs (kMAC/pixel of decoding), and what it gives at one quality."""
-    columns = ("level", "groups", "decode kMAC/px", "encode ms", "decode ms", "bpp", "PSNR dB", "MS-SSIM")
+    """One line per level: what it costs in multiplications and processor time, and what it gives at one quality."""
+    tasks = ("encode", "decode")
+    columns = (*(f"{task}\nkMAC/px" for task in tasks), *(f"{task}\nCPU ms" for task in tasks))
     facts = report.circumstances
-    title = f"one thread of {facts['cpu_model']}, {facts['images']['timed_sizes'][0]}, quality {SHOWN_QUALITY}"
-    table = Table(*columns, title=title)
+    title = (
+        f"CPU time on one thread of {facts['cpu_model']}, {facts['images']['timed_sizes'][0]}, quality {SHOWN_QUALITY}"
+    )
+    table = Table("level", "groups", *columns, "bpp", "PSNR\ndB", "MS-SSIM", title=title, show_edge=False)
     times = {(row.level, row.task): row for row in report.levels}
     for row in report.qualities:
         if row.quality == SHOWN_QUALITY:
-            encode, decode = times[row.level, "encode"], times[row.level, "decode"]
+            rows = [times[row.level, task] for task in tasks]
             ssim = "" if row.ms_ssim is None else f"{row.ms_ssim:.4f}"
-            milliseconds = (f"{task.latency_p50_ms:.1f}" for task in (encode, decode))
-            costs = (str(row.level), str(decode.num_groups), f"{decode.kmacs_per_pixel:.2f}", *milliseconds)
-            table.add_row(*costs, f"{row.bpp:.3f}", f"{row.psnr_db:.2f}", ssim)
+            costs = (*(f"{task.kmacs_per_pixel:.2f}" for task in rows), *(f"{task.cpu_p50_ms:.1f}" for task in rows))
+            groups = str(rows[0].num_groups)
+            table.add_row(str(row.level), groups, *costs, f"{row.bpp:.3f}", f"{row.psnr_db:.2f}", ssim)
     return table
 
 

@@ -12,6 +12,7 @@ from basic.benchmarks import run as run_module
 from basic.benchmarks.cli import main, parser, settings_from
 from basic.benchmarks.curves import KODAK_STEMS
 from basic.benchmarks.results import REPORT_FORMAT
+from basic.runtime.bundle import Bundle
 
 
 @pytest.fixture
@@ -95,13 +96,38 @@ def test_no_images_and_no_bundle_are_refused(tmp_path: Path, photos: Path, capsy
     assert "manifest.json" in " ".join(capsys.readouterr().err.split())
 
 
-def test_plots_that_cannot_be_drawn_stop_before_measuring(
+def test_plots_that_cannot_be_drawn_are_named_and_the_rest_is_written(
     bundle: str, photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    assert main([bundle, "--images", str(photos), "-o", str(tmp_path / "report")]) == 1
-    captured = capsys.readouterr()
-    assert "matplotlib" in captured.err and captured.out == ""
+    output = tmp_path / "report"
+    options = ["--levels", "0", "--skip", "memory", "quality", "--repeats", "1", "--limit", "1", "-o", str(output)]
+    assert main([bundle, "--images", str(photos), *options]) == 0
+    assert "no plots are drawn: pip install 'basic-nic[bench]'" in capsys.readouterr().err
+    assert {"report.json", "levels.csv", "report.html"} <= {path.name for path in output.iterdir()}
+    assert not list(output.glob("*.png"))
+
+
+def test_a_file_as_output_is_refused_in_one_line(
+    bundle: str, photos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output = tmp_path / ("long" * 30)
+    output.write_text("mine")
+    assert main([bundle, "--images", str(photos), "-o", str(output)]) == 1
+    message = f"basic-bench: {output}: expected a folder to write to, found a file; choose another name\n"
+    assert capsys.readouterr() == ("", message)
+    assert output.read_text() == "mine"
+
+
+def test_precision_is_what_the_manifest_says(bundle: str) -> None:
+    opened = Bundle.open(bundle)
+    levels = sorted(opened.levels)
+    int8 = [n for n in levels if opened.level(n).parts["synthesis"].precision == "int8"]
+    assert int8 and set(int8) < set(levels)
+    text = run_module.precision_of(opened, levels)
+    assert f"synthesis int8 at levels {', '.join(map(str, int8))}" in text
+    assert "analysis float32;" in text and "entropy networks integers held in float32" in text
+    assert "int8" not in run_module.precision_of(opened, [n for n in levels if n not in int8])
 
 
 @pytest.mark.parametrize(

@@ -49,11 +49,20 @@ def test_summary_has_a_line_per_level(demo: ModuleType, monkeypatch: pytest.Monk
     text = shown(demo.summary(report))
     assert "a processor" in text and "768x512" in text
     assert "34.00" in text and "35.00" in text
+    heading = " ".join(text.split())
+    assert "CPU time on one thread" in heading and heading.count("kMAC/px") == 2 == heading.count("CPU ms")
+    row = next(row for row in report.levels if (row.level, row.task) == (1, "decode"))
+    cells = [f"{row.kmacs_per_pixel:.2f}"] * 2 + [f"{row.cpu_p50_ms:.1f}"] * 2  # of both tasks
+    (line,) = [line for line in text.splitlines() if "35.00" in line]
+    assert [cell.strip() for cell in line.split("│")][2:6] == cells
+    narrow = io.StringIO()
+    Console(file=narrow, width=80).print(demo.summary(report))
+    assert "…" not in narrow.getvalue() and all(name in narrow.getvalue() for name in ("kMAC/px", "MS-SSIM", "groups"))
 
 
 def test_the_report_says_how_it_was_made(demo: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["examples/demo.py", "--output", "here"])
-    assert demo.settings(tmp_path, tmp_path).command == "demo.py --output here"
+    assert demo.settings(tmp_path, tmp_path).command == "python examples/demo.py --output here"
 
 
 def test_a_missing_checkpoint_fails(demo: ModuleType, tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from rich.console import Console
 from sample_report import full_report
 
 from basic.benchmarks import plots
-from basic.benchmarks.report import print_report, views, write_files
-from basic.benchmarks.results import REPORT_FORMAT, BenchError, QualityRow, Report
+from basic.benchmarks.report import print_report, say, views, write_files
+from basic.benchmarks.results import REPORT_FORMAT, BenchError, QualityRow, Report, make_folder
 
 
 @pytest.fixture(scope="module")
@@ -105,7 +105,28 @@ def test_a_report_without_rates_draws_what_it_has(tmp_path: Path) -> None:
     assert {path.stem for path in tmp_path.glob("*.png")} == {"latency_macs", "time_shares"}
 
 
-def test_without_matplotlib_the_cure_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_matplotlib_all_but_the_plots_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
+    report = full_report()
+    page = write_files(report, tmp_path)
+    written = {path.name for path in tmp_path.iterdir()}
+    assert written == {"report.json", "report.html"} | {f"{name}.csv" for name in report.tables()}
+    assert all(view.title in page.read_text() for view in views(report)) and "<img" not in page.read_text()
     with pytest.raises(BenchError, match=r"basic-nic\[bench\]"):
-        write_files(full_report(), tmp_path)
+        plots.draw(report, tmp_path)
+
+
+def test_a_line_of_the_log_is_not_cut(tmp_path: Path) -> None:
+    text = io.StringIO()
+    line = f"wrote [red]{tmp_path}[/red] " + "x" * 200
+    say(Console(file=text, width=80), line)
+    assert text.getvalue() == line + "\n"
+
+
+def test_a_file_in_place_of_a_folder_is_refused(tmp_path: Path) -> None:
+    assert make_folder(tmp_path / "a" / "b").is_dir() and make_folder(tmp_path / "a" / "b").is_dir()
+    (tmp_path / "file").write_text("mine")
+    for path in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(BenchError, match="expected a folder to write to, found a file"):
+            make_folder(path)
+    assert (tmp_path / "file").read_text() == "mine"

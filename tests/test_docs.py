@@ -4,6 +4,8 @@ import argparse
 import re
 import shlex
 import subprocess
+import sys
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -151,3 +153,21 @@ def costs(widths: dict[str, int], plan: tuple[tuple[int, ...], ...]) -> str:
     contexts = sum(value for name, value in macs.items() if name.startswith("context"))
     values = (macs["analysis"], macs["hyper"], contexts, macs["synthesis"], sum(macs.values()))
     return " | ".join(f"{value / 1000:.3f}" for value in values)
+
+
+def test_a_source_archive_holds_every_page_and_what_it_links_to(tmp_path: Path) -> None:
+    pytest.importorskip("setuptools")
+    pytest.importorskip("pybind11")
+    command = [sys.executable, "setup.py", "-q", "egg_info", "--egg-base", str(tmp_path), "sdist", "-d", str(tmp_path)]
+    run = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+    (archive,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(archive) as tar:
+        held = {name.partition("/")[2] for name in tar.getnames()}
+    wanted = {page.relative_to(ROOT).as_posix() for page in PAGES}
+    for page in PAGES:
+        text = re.sub(r"^```.*?^```$|`[^`\n]*`", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+        for target in re.findall(r"\]\(([^)\s#]+)", text):
+            if not re.match(r"[a-z]+:", target):
+                wanted.add((page.parent / target).resolve().relative_to(ROOT.resolve()).as_posix())
+    assert sorted(wanted - held) == []

@@ -8,12 +8,13 @@ from typing import Any
 
 
 class Progress:
-    """Writes only on the first rank. Numbers are means since the line before."""
+    """Writes only on the first rank. Numbers are means since the line before; the last steps have a line too."""
 
     def __init__(self, folder: Path, num_steps: int, log_every: int, active: bool) -> None:
         self.num_steps, self.log_every, self.active = num_steps, log_every, active
         self.sums: dict[str, float] = {}
         self.count, self.since = 0, time.monotonic()
+        self.last = 0
         if not active:
             return
         from torch.utils.tensorboard import SummaryWriter
@@ -27,21 +28,25 @@ class Progress:
         for name, value in values.items():
             self.sums[name] = self.sums.get(name, 0.0) + value
         self.count += 1
-        if not self.active or (step + 1) % self.log_every:
-            return
+        self.last = step + 1
+        if self.active and self.last % self.log_every == 0:
+            self._line()
+
+    def _line(self) -> None:
+        """Print and store the means, and begin anew."""
         now = time.monotonic()
         means = {name: total / self.count for name, total in self.sums.items()}
         means["steps_per_second"] = self.count / (now - self.since)
-        left = (self.num_steps - step - 1) / means["steps_per_second"]
+        left = (self.num_steps - self.last) / means["steps_per_second"]
         line = "  ".join(f"{name} {value:.3f}" for name, value in means.items())
         live = sys.stderr.isatty()
         print(
-            f"step {step + 1}/{self.num_steps}  {line}  left {_clock(left)}",
+            f"step {self.last}/{self.num_steps}  {line}  left {_clock(left)}",
             end="\r" if live else "\n",
             file=sys.stderr,
             flush=True,
         )
-        self._store(step + 1, "train", means)
+        self._store(self.last, "train", means)
         self.sums, self.count, self.since = {}, 0, now
 
     def validation(self, step: int, table: dict[str, dict[str, float]]) -> None:
@@ -58,7 +63,10 @@ class Progress:
         self.log.flush()
 
     def close(self) -> None:
+        """End with a line of the steps since the last one."""
         if self.active:
+            if self.count:
+                self._line()
             self.board.close()
             self.log.close()
 

@@ -195,9 +195,11 @@ def compile_blocks(model: Model) -> None:
 def train(args: argparse.Namespace) -> int:
     """Run the loop until the last step or a stop; always leaves a state and a checkpoint behind."""
     folder = Path(args.output)
+    _check_folder(folder)
     state = folder / STATE
     settings = _settings(args, state)
-    fabric = make_fabric(args.devices, args.precision)
+    if state.exists() and args.init:
+        raise ValueError(f"{state}: a run to resume is here already; leave --init out, or choose another --output")
     photographs = Photographs(settings.data, settings.crop_size)
     valid = (
         Photographs(args.valid, settings.crop_size, limit=args.num_valid).center_crops(
@@ -210,10 +212,11 @@ def train(args: argparse.Namespace) -> int:
     model = load_checkpoint(args.init).model.train() if args.init else Model()
     if settings.exact:
         fine_tune_entropy(model)
+    if settings.table:
+        load_table(settings.table, model.arch)
+    fabric = make_fabric(args.devices, args.precision)  # speaks of itself: what can be refused has been by now
     model = model.to(fabric.device)
     trainer = Trainer(settings, model)
-    if state.exists() and args.init:
-        raise ValueError(f"{state}: a run to resume is here already; leave --init out, or choose another --output")
     record = trainer.load(state) if state.exists() else _first_record(args)
     if args.compile == "on" or (args.compile == "auto" and fabric.device.type == "cuda"):
         compile_blocks(model)
@@ -254,24 +257,41 @@ def _agreed(stop: StopRequest, fabric: Any) -> bool:
     return bool(fabric.broadcast(stop.asked)) if fabric.world_size > 1 else stop.asked
 
 
+def _check_folder(folder: Path) -> None:
+    """Raise ValueError where a file stands in the folder's place or above it."""
+    there = next((path for path in (folder, *folder.parents) if path.exists()), folder)
+    if there.exists() and not there.is_dir():
+        raise ValueError(f"--output {folder}: expected a folder, but {there} is a file; choose another --output")
+
+
 def _settings(args: argparse.Namespace, state: Path) -> Settings:
     """From the arguments, or from the state to resume with the arguments that were given on top."""
     given = {name: getattr(args, name) for name in Settings.__dataclass_fields__ if getattr(args, name) is not None}
     if state.exists():
         saved = load_tensors(state, "basic-training-state")[1]["settings"]
-        fixed = sorted(
-            name
-            for name in ("data", "seed", "metric", "exact", "table")
+        fixed = [
+            f"--{name} {given[name]} (begun {'without' if saved.get(name) is None else f'with {saved[name]}'})"
+            for name in ("data", "exact", "metric", "seed", "table")
             if given.get(name, saved.get(name)) != saved.get(name)
-        )
+        ]
         if fixed:
             raise ValueError(
-                f"{state}: the run to resume has another {', '.join(fixed)}; "
-                "leave these out, or choose another --output"
+                f"{state}: the run to resume cannot change {', '.join(fixed)}; leave out what it was begun with, "
+                "or choose another --output"
             )
-        return Settings(**(saved | given))
+        settings = Settings(**(saved | given))
+        if "decay_steps" in given and settings.decay_steps > settings.steps:
+            raise ValueError(_longer_decay(settings.decay_steps, settings.steps))
+        return settings
     given.setdefault("decay_steps", given["steps"] // 5)
     return Settings(**given)
+
+
+def _longer_decay(decay_steps: int, num_steps: int) -> str:
+    return (
+        f"--decay-steps: expected at most the {num_steps} steps of the run, got {decay_steps}; "
+        "give a shorter decay, or more --steps"
+    )
 
 
 def _first_record(args: argparse.Namespace) -> dict[str, Any]:
@@ -308,7 +328,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--precision", default="bf16-mixed", choices=["32-true", "bf16-mixed"])
     p.add_argument("--compile", default="auto", choices=["auto", "on", "off"], help="torch.compile (auto: on CUDA)")
     p.add_argument("--threads", type=int, help="CPU threads")
-    p.add_argument("--log-every", type=int, default=50)
+    p.add_argument("--log-every", type=int, default=50, help="steps a line (default 50); the last step has one too")
     p.add_argument("--save-every", type=int, default=500)
     p.add_argument("--valid-every", type=int, default=1000)
     p.add_argument("--num-valid", type=int, default=16, help="held-out crops")
@@ -335,14 +355,23 @@ def main(argv: list[str] | None = None) -> int:
         value = getattr(args, name)
         if value is not None and not (value > 0 and math.isfinite(value)):
             parser().error(f"--{name.replace('_', '-')}: expected a positive number, got {value}")
+    for name in ("decay_steps", "warmup_steps", "full_steps"):
+        value = getattr(args, name)
+        if value is not None and value < 0:
+            parser().error(f"--{name.replace('_', '-')}: expected 0 or more, got {value}")
     if args.full_share is not None and not 0.0 <= args.full_share <= 1.0:
         parser().error(f"--full-share: expected 0 to 1, got {args.full_share}")
     if args.metric == "ms-ssim" and args.crop_size is not None and args.crop_size < MS_SSIM_CROP:
         parser().error(f"--metric ms-ssim: expected --crop-size of at least {MS_SSIM_CROP}, got {args.crop_size}")
     if (args.threads or 1) > MAX_THREADS:
         parser().error(f"--threads: expected at most {MAX_THREADS}, got {args.threads}")
-    if not (Path(args.output) / STATE).exists() and not (args.data and args.steps):
-        parser().error(f"a new run needs --data and --steps; there is none to resume in {args.output}")
+    if args.steps and args.decay_steps and args.decay_steps > args.steps:
+        parser().error(_longer_decay(args.decay_steps, args.steps))
+    if not (Path(args.output) / STATE).exists():
+        if not (args.data and args.steps):
+            parser().error(f"a new run needs --data and --steps; there is none to resume in {args.output}")
+        if args.exact and not args.init:
+            parser().error("--exact: expected --init CHECKPOINT too: it fine-tunes an entropy part that is trained")
     if args.threads:
         torch.set_num_threads(args.threads)
     try:

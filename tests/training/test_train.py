@@ -76,7 +76,7 @@ def test_resuming_with_another_seed_is_refused_by_name(
 ) -> None:
     assert run(photographs, tmp_path, "--steps", "1") == 0
     assert run(photographs, tmp_path, "--steps", "2", "--seed", "9") == 1
-    assert "another seed" in capsys.readouterr().err
+    assert "cannot change --seed 9 (begun with 0)" in capsys.readouterr().err
 
 
 def test_a_folder_and_a_tar_of_the_same_pictures_give_the_same_crops(photographs: Path, tmp_path: Path) -> None:
@@ -169,6 +169,72 @@ def test_bad_arguments_exit_with_2() -> None:
         assert stopped.value.code == 2
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--exact"], "--exact: expected --init CHECKPOINT too"),
+        (["--decay-steps", "3"], "--decay-steps: expected at most the 2 steps of the run, got 3"),
+        (["--decay-steps", "-1"], "--decay-steps: expected 0 or more, got -1"),
+        (["--warmup-steps", "-1"], "--warmup-steps: expected 0 or more, got -1"),
+        (["--full-steps", "-1"], "--full-steps: expected 0 or more, got -1"),
+    ],
+)
+def test_options_that_make_no_run_are_refused_by_name(
+    options: list[str], message: str, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        run(photographs, tmp_path / "run", "--steps", "2", *options)
+    assert stopped.value.code == 2 and message in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_resumed_run_takes_another_horizon_but_no_decay_beyond_it(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert run(photographs, tmp_path, "--steps", "2", "--decay-steps", "2") == 0
+    assert run(photographs, tmp_path, "--steps", "3") == 0
+    assert run(photographs, tmp_path, "--decay-steps", "4") == 1
+    assert "expected at most the 3 steps of the run, got 4" in capsys.readouterr().err
+    assert run(photographs, tmp_path, "--steps", "4", "--decay-steps", "4") == 0
+    assert run(photographs, tmp_path, "--steps", "3") == 0  # an earlier end, with the decay that it was begun with
+
+
+@pytest.mark.parametrize("below", [False, True])
+def test_a_file_as_output_is_refused(
+    below: bool, photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    file = tmp_path / "file"
+    file.write_text("mine")
+    output = file / "run" if below else file
+    assert run(photographs, output, "--steps", "1") == 1
+    message = f"--output {output}: expected a folder, but {file} is a file; choose another --output"
+    assert capsys.readouterr().err == f"basic-train: {message}\n"
+    assert file.read_text() == "mine"
+
+
+def test_what_is_refused_is_the_first_word(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    """Nothing of devices and precision is told before the arguments have been read."""
+    half = ["--steps", "1", "--precision", "bf16-mixed"]
+    for options in (["--init", str(tmp_path / "no.safetensors")], ["--table", str(tmp_path / "no.json")]):
+        assert run(photographs, tmp_path / "run", *half, *options) == 1
+        captured = capsys.readouterr()
+        assert captured.err.startswith("basic-train: ") and captured.err.count("\n") == 1 and captured.out == ""
+    assert run(tmp_path / "nowhere", tmp_path / "run", *half) == 1
+    assert capsys.readouterr().err.startswith("basic-train: ")
+
+
+@pytest.mark.parametrize(("steps", "expected"), [(1, [1]), (3, [2, 3]), (4, [2, 4])])
+def test_the_last_step_has_a_line(
+    steps: int, expected: list[int], photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    assert run(photographs, tmp_path, "--steps", str(steps), "--log-every", "2") == 0
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    assert [row["step"] for row in rows] == expected
+    assert all(row["loss"] > 0 and row["steps_per_second"] > 0 for row in rows)
+    shown = [line for line in capsys.readouterr().err.splitlines() if line.startswith(f"step {steps}/{steps}  loss ")]
+    assert len(shown) == 1
+
+
 def test_a_table_is_all_that_is_drawn_and_its_parts_mix() -> None:
     arch = Architecture()
     levels = default_levels(arch, 3)
@@ -197,6 +263,6 @@ def test_fine_tuning_for_a_table_resumes_and_refuses_another(
     assert load_checkpoint(output / "checkpoint.safetensors").training["settings"]["table"] == "a.json"
     assert run(photographs, output, "--steps", "2") == 0
     assert run(photographs, output, "--steps", "3", "--table", str(tmp_path / "b.json")) == 1
-    assert "another table" in capsys.readouterr().err
+    assert f"cannot change --table {tmp_path / 'b.json'} (begun with {table})" in capsys.readouterr().err
     assert run(photographs, tmp_path / "other", "--steps", "1", "--table", str(tmp_path / "none.json")) == 1
     assert "none.json" in capsys.readouterr().err

@@ -17,7 +17,7 @@ from typing import Any
 
 from .arguments import positive, whole
 from .bundle import Bundle
-from .errors import BudgetError, BundleError
+from .errors import BudgetError, BundleError, reason
 
 FORMAT, FORMAT_VERSION = "basic-latency-profile", 1
 STEPS = ("analysis", "entropy_encode", "entropy_decode", "synthesis")
@@ -107,7 +107,7 @@ class LatencyProfile:
         try:
             content = json.loads(Path(path).read_text(encoding="utf-8"))
             if (content["format"], content["format_version"]) != (FORMAT, FORMAT_VERSION):
-                raise ValueError(f"found {content['format']} version {content['format_version']}")
+                raise ValueError(f"found {content['format']} version {content['format_version']!r}")
             levels = {int(level): entry for level, entry in content["levels"].items()}
             curves = {
                 level: {step: tuple((int(n), float(ms)) for n, ms in entry["steps"][step]) for step in STEPS}
@@ -120,7 +120,7 @@ class LatencyProfile:
             return cls(str(content["engine"]), threads, ids, curves, content.get("circumstances", {}))
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise BundleError(
-                f"latency profile {path}: expected {FORMAT} version {FORMAT_VERSION} ({error!r}); "
+                f"latency profile {path}: expected {FORMAT} version {FORMAT_VERSION} ({reason(error)}); "
                 "make it with basic-bench --save-profile"
             ) from error
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from .arguments import whole
 from .entropy_file import complete
-from .errors import ArgumentError, BundleError
+from .errors import ArgumentError, BundleError, reason
 from .groups import Plan, make_plan
 from .tables import TableArrays
 
@@ -86,7 +86,7 @@ class Bundle:
             self.levels = {level.level: level for level in map(_read_level, manifest["levels"])}
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise BundleError(
-                f"{path}: {MANIFEST} lacks or garbles a field: {error!r}; export the bundle again"
+                f"{path}: {MANIFEST} lacks or garbles a field: {reason(error)}; export the bundle again"
             ) from error
         if not self.levels:
             raise BundleError(f"{path}: {MANIFEST} lists no level; export the bundle again")
@@ -117,7 +117,8 @@ class Bundle:
             raise BundleError(f"{path}: expected format {FORMAT!r} in {MANIFEST}; this is not a bundle")
         if manifest.get("format_version") not in READS_VERSIONS:
             raise BundleError(
-                f"{path}: bundle version {manifest.get('format_version')}, this release reads 1 to {FORMAT_VERSION}; "
+                f"{path}: bundle version {manifest.get('format_version')!r}, this release reads the whole numbers 1 to "
+                f"{FORMAT_VERSION}; "
                 "export the checkpoint again or install the matching release"
             )
         return cls(path, manifest)

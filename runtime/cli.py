@@ -8,6 +8,7 @@ wrong. The same for the other commands.
 import argparse
 import io
 import json
+import re
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
@@ -54,10 +55,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             status: int = args.run(args, log)
             return status
     except ArgumentError as error:  # an option out of its range, seen before anything is written
-        _error(log, error)
+        _error(log, _in_options(error))
         return 2
     except (BasicError, OSError) as error:
-        _error(log, error)
+        _error(log, _in_options(error))
         return 1
     except KeyboardInterrupt:
         log.print("interrupted")
@@ -232,13 +233,14 @@ def _each(
                 raise
             except (BasicError, OSError) as error:
                 failed += 1
-                _error(log, error if _name(source) in str(error) else f"{_name(source)}: {error}")
-    told = sys.stderr if args.target is STANDARD else sys.stdout
+                told = _in_options(error)
+                _error(log, told if _name(source) in told else f"{_name(source)}: {told}")
+    output = sys.stderr if args.target is STANDARD else sys.stdout
     if args.json:
-        print(json.dumps(rows, indent=2), file=told)
+        print(json.dumps(rows, indent=2), file=output)
     else:
         for row in rows:
-            print("  ".join(_value(key, value) for key, value in row.items()), file=told)
+            print("  ".join(_value(key, value) for key, value in row.items()), file=output)
     return 1 if failed else 0
 
 
@@ -259,7 +261,7 @@ def _info(args: argparse.Namespace, log: Console) -> int:
         print(json.dumps(row, indent=2))
         return _report_damage(row, log)
     for key, value in row.items():
-        if key not in ("levels", "damage"):
+        if value is not None and key not in ("levels", "damage"):
             print(f"{key:16} {_value(key, value)}")
     if "levels" in row:
         _print_table([_level_row(level) for level in row["levels"]])
@@ -320,6 +322,23 @@ def _progress(log: Console) -> Progress:
 
 def _name(source: Path) -> str:
     return "standard input" if source is STANDARD else str(source)
+
+
+def _in_options(error: object) -> str:
+    """A message of the library with the names of options in place of those of its arguments."""
+    return re.sub(_ARGUMENTS, lambda found: _OPTIONS[found[0]], str(error))
+
+
+_OPTIONS = {
+    "max_pixels": "--max-pixels",
+    "tile_size": "--tile-size",
+    "quality": "--quality",
+    "target_bpp": "--target-bpp",
+    "target_psnr_db": "--target-psnr",
+    "budget_ms": "--budget-ms",
+    "entropy_level": "--entropy-level",
+}
+_ARGUMENTS = rf"^({'|'.join(_OPTIONS)})(?=: expected)|(?<=; raise )max_pixels|(?<=with a lighter )entropy_level$"
 
 
 def _error(log: Console, error: object) -> None:

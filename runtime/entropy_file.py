@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import BundleError
+from .errors import BundleError, reason
 from .groups import NUM_PHASES, Plan, group_channels
 from .onnx_file import read
 
@@ -50,7 +50,8 @@ def complete(kept: Arrays, plan: Plan, part: Callable[[str], bytes], where: str)
         return dict(kept) | dict(_weights(kept, plan, part))
     except (KeyError, IndexError, ValueError) as error:
         raise BundleError(
-            f"{where}: entropy.npz and the ONNX parts do not make an entropy path: {error!r}; export the bundle again"
+            f"{where}: entropy.npz and the ONNX parts do not make an entropy path: {reason(error)}; "
+            "export the bundle again"
         ) from error
 
 

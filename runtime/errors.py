@@ -35,3 +35,12 @@ class ImageError(BasicError):
 
 class ImageWarning(UserWarning):
     """Something of an image is not kept: depth beyond 8 bits, later frames, a profile that no longer fits."""
+
+
+def reason(error: Exception) -> str:
+    """What an error of Python says, in words for a message: no class names, a missing key by its name."""
+    if isinstance(error, KeyError) and error.args:
+        return f"{error.args[0]!r} is missing"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

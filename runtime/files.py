@@ -116,7 +116,7 @@ def pairs(source: Path, target: Path, suffixes: Sequence[str], new_suffix: str) 
         raise ImageError(f"{target}: expected a folder, since {source} is one")
     found = sorted(path for path in source.iterdir() if path.suffix.lower() in suffixes and path.is_file())
     if not found:
-        raise ImageError(f"{source}: no file with one of the suffixes {' '.join(suffixes)}")
+        raise ImageError(f"{source}: {_none_found(suffixes)}")
     stems = [path.stem.casefold() for path in found]
     names = [(p.name if stems.count(p.stem.casefold()) > 1 else p.stem) + new_suffix for p in found]
     for i, name in enumerate(names):
@@ -126,6 +126,14 @@ def pairs(source: Path, target: Path, suffixes: Sequence[str], new_suffix: str) 
                 f"{found[i]}: another file of the folder would be written to {name} too; rename one of them"
             )
     return [(p, target / name) for p, name in zip(found, names, strict=True)]
+
+
+def _none_found(suffixes: Sequence[str]) -> str:
+    """Of many suffixes the common ones."""
+    common = [suffix for suffix in (".png", ".jpg", ".webp", ".tiff") if suffix in suffixes]
+    if len(suffixes) <= 2 * len(common) or not common:
+        return f"no file with one of the suffixes {' '.join(suffixes)}"
+    return f"no image file: none with one of the suffixes {' '.join(common)} or {len(suffixes) - len(common)} others"
 
 
 def image_suffixes() -> list[str]:

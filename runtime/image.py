@@ -76,7 +76,8 @@ def from_any(image: ImageLike, max_pixels: int) -> Picture:
     (a Picture as it is).
 
     Arrays are (H, W) or (H, W, 1..4) for grey, grey + alpha, RGB, RGBA; uint8, bool, uint16 (reduced to 8 bits with a
-    warning) or floats in 0..1. EXIF orientation is applied, the first frame of an animation is taken.
+    warning) or floats in 0..1, of any byte order. EXIF orientation is applied, the first frame of an
+    animation is taken.
 
     Raises:
         ImageError: it cannot be read, its type is not supported, or it has more than `max_pixels`.
@@ -346,6 +347,8 @@ def _from_array(array: NDArray[Any], max_pixels: int) -> Picture:
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
         raise ImageError(f"array of shape {array.shape}: expected (H, W) or (H, W, 1..4), channels last")
     _check_size("array", array.shape[1], array.shape[0], max_pixels)
+    if not array.dtype.isnative:
+        array = array.astype(array.dtype.newbyteorder("="))
     if array.dtype == np.uint16:
         array = _reduce_16(array)
     elif array.dtype == np.bool_:

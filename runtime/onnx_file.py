@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import BundleError
+from .errors import BundleError, reason
 
 Array = NDArray[Any]
 Dims = tuple[int | str, ...]
@@ -71,7 +71,9 @@ def read(data: bytes) -> Graph:
             if number == 7:
                 return _graph(value)
     except (IndexError, struct.error, ValueError, KeyError, UnicodeDecodeError, TypeError) as error:
-        raise BundleError(f"not an ONNX file that can be read here: {error!r}; export the bundle again") from error
+        raise BundleError(
+            f"not an ONNX file that can be read here: {reason(error)}; export the bundle again"
+        ) from error
     raise BundleError("not an ONNX file: it holds no graph; export the bundle again")
 
 

@@ -119,6 +119,15 @@ def test_a_profile_of_another_bundle_or_engine_is_refused() -> None:
         profile().check_for(FakeBundle((b"x" * 8, *IDS[1:])), "fake")  # type: ignore[arg-type]
 
 
+def test_what_a_damaged_profile_lacks_is_told_in_words(tmp_path: Path) -> None:
+    for text, words in ((None, r"\(No such file or directory\)"), ("{}", r"\('format' is missing\)")):
+        path = tmp_path / "p.json"
+        if text is not None:
+            path.write_text(text)
+        with pytest.raises(BundleError, match=rf"p\.json: expected basic-latency-profile version 1 {words}; make it"):
+            LatencyProfile.load(path)
+
+
 def test_a_profile_of_another_number_of_threads_is_refused() -> None:
     bundle: Any = FakeBundle()
     profile().check_for(bundle, "fake", 1)

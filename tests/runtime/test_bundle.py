@@ -56,6 +56,8 @@ def test_levels_are_found_by_entropy_id(folder: Path) -> None:
     [
         ({"format": "zip of cats"}, "not a bundle"),
         ({"format_version": 99}, "version 99"),
+        ({"format_version": "2"}, "version '2', this release reads the whole numbers 1 to 2"),
+        ({"receptive_field": {}}, "garbles a field: 'analysis' is missing; export"),
         ({"levels": []}, "no level"),
         ({"levels": "many"}, "export the bundle again"),
         ({"levels": [{"level": 0}]}, "export the bundle again"),

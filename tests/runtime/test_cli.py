@@ -188,7 +188,7 @@ def test_failures_leave_nothing(photo: Path, bundle: list[str], capsys: pytest.C
     for arguments, words in (
         ([photo.with_name("nothing.png"), target, *bundle], "no such file"),
         ([broken, target, *bundle], "broken.png"),
-        ([photo, target, *bundle, "--max-pixels", 100], "max_pixels"),
+        ([photo, target, *bundle, "--max-pixels", 100], "raise --max-pixels if"),
         ([photo, target, *bundle, "--level", 99], "99"),
         ([photo, target, "--bundle", photo], "bundle"),
         ([photo, photo, *bundle], "overwrite"),
@@ -315,6 +315,25 @@ def test_info_of_something_else(photo: Path, capsys: pytest.CaptureFixture[str])
     status, out, err = run(capsys, "info", photo)
     assert (status, out) == (1, "") and "neither" in err
     assert run(capsys, "info", photo.with_name("nothing"))[0] == 1
+
+
+def test_messages_name_options(photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    coded = photo.with_suffix(".bsc")
+    assert run(capsys, "encode", photo, coded, "--level", 0, *bundle)[0] == 0
+    for words, message in (
+        (["decode", coded, photo.with_name("a.png"), "--max-pixels", 9], "; raise --max-pixels if you trust the file"),
+        (["encode", photo, coded, "--quality", 64], "basic: --quality: expected a whole number in 0..63, got 64"),
+        (["encode", photo, coded, "--tile-size", 65], "basic: --tile-size: expected a multiple of 64"),
+        (["encode", photo, coded, "--target-psnr", -1], "basic: --target-psnr: expected a number"),
+        (["encode", photo, coded, "--target-bpp", -1], "basic: --target-bpp: expected a positive number"),
+    ):
+        status, _, err = run(capsys, *words, *bundle)
+        assert status in (1, 2) and message in err
+
+
+def test_what_info_does_not_know_is_not_printed(bundle_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert Bundle.open(bundle_path).manifest.get("name") is None
+    assert "None" not in run(capsys, "info", bundle_path)[1]
 
 
 def test_doctor(bundle_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

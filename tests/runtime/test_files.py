@@ -132,6 +132,14 @@ def test_a_full_disk_is_called_a_full_disk(name: str, tmp_path: Path) -> None:
     assert ".png holds" not in str(caught.value)
 
 
+def test_a_folder_without_images_is_told_in_a_line(tmp_path: Path) -> None:
+    with pytest.raises(
+        ImageError, match=r"no image file: none with .*\.png \.jpg \.webp \.tiff or \d+ others$"
+    ) as caught:
+        pairs(tmp_path, tmp_path / "out", image_suffixes(), ".bsc")
+    assert len(str(caught.value)) < len(str(tmp_path)) + 120
+
+
 def test_what_the_system_refuses_has_a_cure(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="choose a shorter name"), replacing(tmp_path / ("a" * 300)):
         raise AssertionError("never reached")

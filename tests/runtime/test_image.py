@@ -168,6 +168,14 @@ def test_other_arrays_are_refused(array: np.ndarray, message: str) -> None:
         picture(array)
 
 
+@pytest.mark.filterwarnings("ignore::basic.runtime.errors.ImageWarning")
+@pytest.mark.parametrize("kind", ["u2", "f4", "f8"])
+def test_byte_orders_are_alike(kind: str) -> None:
+    values = RNG.integers(0, 65536, (5, 7, 3)) if kind == "u2" else RNG.random((5, 7, 3))
+    planes = [picture(values.astype(order + kind)).planes for order in "<>"]
+    assert np.array_equal(*planes) and planes[0].std() > 10
+
+
 def test_bool_arrays_are_black_and_white() -> None:
     assert picture(np.array([[True, False]])).planes.tolist() == [[[255, 0]]]
 

@@ -22,7 +22,7 @@ from ..runtime.files import replacing
 from .arguments import batches, engines, numbers, positive, qualities, quality, sizes, threads
 from .gpu import DevicePlan
 from .images import load_photos
-from .latency_profile import check_profile, describe, measure_profile
+from .latency_profile import Kept, check_profile, describe, doubts, measure_profile
 from .machine import command_line
 from .plots import has_matplotlib
 from .report import print_report, say, write_files
@@ -48,7 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
             if not has_matplotlib():
                 say(log, NO_PLOTS, "yellow")
         if args.save_profile is not None:
-            print(json.dumps(with_progress(lambda step: save_profile(settings, args.save_profile, step), log)))
+            kept, spoken = with_progress(lambda step: save_profile(settings, args.save_profile, step), log)
+            for doubt in spoken:
+                say(log, f"basic-bench: {args.save_profile}: {doubt}", "yellow")
+            print(json.dumps(describe(kept)))
             return 0
         report = run_with_progress(settings, log)
         show(report, as_json=args.json)
@@ -156,8 +159,8 @@ def with_progress(work: Callable[[Callable[[str], None]], T], log: Console) -> T
         return work(lambda text: progress.update(task, description=text))
 
 
-def save_profile(settings: Settings, path: Path, step: Callable[[str], None]) -> dict[str, float]:
-    """Measure a latency profile of the first engine, write it, and say how often calls kept their budget."""
+def save_profile(settings: Settings, path: Path, step: Callable[[str], None]) -> tuple[Kept, list[str]]:
+    """Measure a latency profile of the first engine, write it; how often calls kept their budget, and doubts."""
     bundle, engine = Bundle.open(settings.bundle), settings.engines[0]
     photos = load_photos(settings.images, settings.limit)
     with Codec.open(bundle, engine=engine, num_threads=settings.threads) as codec:
@@ -165,7 +168,8 @@ def save_profile(settings: Settings, path: Path, step: Callable[[str], None]) ->
     with replacing(path) as file:
         file.write(found.to_json().encode())
     with Codec.open(bundle, engine=engine, num_threads=settings.threads, latency_profile=path) as codec:
-        return describe(check_profile(codec, photos, settings.repeats, step))
+        kept = check_profile(codec, photos, settings.repeats, step)
+    return kept, doubts(found, kept)
 
 
 def show(report: Report, *, as_json: bool) -> None:

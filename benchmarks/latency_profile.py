@@ -6,7 +6,8 @@ that were seen, at a quality with much to code, and the promise is checked with 
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
+from itertools import pairwise
 
 import numpy as np
 from PIL import Image
@@ -33,6 +34,8 @@ class Kept:
     num_decodes: int
     encodes_in_budget: int
     decodes_in_budget: int
+    num_refused: int = 0
+    """Budgets that no level would have kept, by the profile and the calls before."""
 
 
 def measure_profile(
@@ -85,7 +88,7 @@ def _once(codec: Codec, image: Image.Image, level: int) -> dict[str, float]:
 def check_profile(codec: Codec, photos: Sequence[Photo], rounds: int, step: Callable[[str], None]) -> Kept:
     """Calls of budgets between the lightest and the heaviest level on whole photographs; the codec has a profile."""
     rng = np.random.default_rng(0)
-    counts = {"num_encodes": 0, "num_decodes": 0, "encodes_in_budget": 0, "decodes_in_budget": 0}
+    counts = dict.fromkeys((field.name for field in fields(Kept)), 0)
     codec.encode(photos[0].pixels)  # opens the networks of the heaviest level
     for number in range(rounds):
         step(f"checking budgets, round {number + 1}")
@@ -105,14 +108,39 @@ def check_profile(codec: Codec, photos: Sequence[Photo], rounds: int, step: Call
                 counts["num_decodes"] += 1
                 counts["decodes_in_budget"] += decode_ms <= budget_ms
             except BudgetError:
-                continue
+                counts["num_refused"] += 1
     return Kept(**counts)
 
 
-def describe(kept: Kept) -> dict[str, float]:
-    """The counts with their shares."""
+def describe(kept: Kept) -> dict[str, float | None]:
+    """The counts with their shares, None where there was no call."""
     shares = {
-        "encode_share": kept.encodes_in_budget / max(1, kept.num_encodes),
-        "decode_share": kept.decodes_in_budget / max(1, kept.num_decodes),
+        "encode_share": kept.encodes_in_budget / kept.num_encodes if kept.num_encodes else None,
+        "decode_share": kept.decodes_in_budget / kept.num_decodes if kept.num_decodes else None,
     }
     return asdict(kept) | shares
+
+
+def doubts(profile: LatencyProfile, kept: Kept) -> list[str]:
+    """What speaks against a profile, one line each: what was not checked, and times that other work has spoiled."""
+    found = []
+    unchecked = [name for name, num in (("encode", kept.num_encodes), ("decode", kept.num_decodes)) if not num]
+    if unchecked:
+        found.append(
+            f"no {' and no '.join(unchecked)} was checked: {kept.num_refused} of the drawn budgets were refused, since "
+            "this machine is slower than they allow, or busy; measure again when it is quiet"
+        )
+    falls = [
+        f"level {level} {step.replace('_', ' ')} ({low_ms:.1f} ms at {low} pixels, {high_ms:.1f} at {high})"
+        for level, curves in profile.curves.items()
+        for step, curve in curves.items()
+        for (low, low_ms), (high, high_ms) in pairwise(curve)
+        if high_ms < low_ms
+    ]
+    if falls:
+        more = f" and {len(falls) - 3} more" if len(falls) > 3 else ""
+        found.append(
+            f"times fall where images grow, so the machine was busy: {', '.join(falls[:3])}{more}; "
+            "measure again when it is quiet"
+        )
+    return found

@@ -1,14 +1,17 @@
 """A measured profile has every step of every level at rising sizes, and serves budgets."""
 
+import json
+
 import numpy as np
 import pytest
 from fakes import FakeBundle, FakeEngine
 
 from basic.benchmarks import latency_profile
 from basic.benchmarks.images import Photo
-from basic.benchmarks.latency_profile import check_profile, describe, measure_profile, tiled
-from basic.runtime.budget import STEPS
+from basic.benchmarks.latency_profile import Kept, check_profile, describe, doubts, measure_profile, tiled
+from basic.runtime.budget import STEPS, LatencyProfile
 from basic.runtime.codec import Codec
+from basic.runtime.errors import BudgetError
 
 PHOTO = Photo("a.png", np.random.default_rng(0).integers(0, 256, (96, 64, 3), np.uint8))
 
@@ -24,7 +27,42 @@ def test_a_profile_is_measured_and_serves(monkeypatch: pytest.MonkeyPatch) -> No
             assert all([size for size, _ in curve] == [4096, 16384] for curve in steps.values())
         codec._latency = found
         kept = describe(check_profile(codec, [PHOTO], 2, lambda text: None))
-        assert 0 <= kept["encodes_in_budget"] <= kept["num_encodes"] <= 2
+        assert kept["encodes_in_budget"] <= kept["num_encodes"] <= 2  # type: ignore[operator]
+        assert kept["num_encodes"] + kept["num_refused"] >= 2  # type: ignore[operator]
+
+
+def test_shares_of_no_calls_are_null_and_named() -> None:
+    profile = LatencyProfile("ort", 1, {}, {0: {"analysis": ((64, 1.0), (128, 1.0), (256, 2.0))}}, {})
+    nothing = Kept(0, 0, 0, 0, num_refused=10)
+    shown = json.loads(json.dumps(describe(nothing)))
+    assert (shown["encode_share"], shown["decode_share"], shown["num_refused"]) == (None, None, 10)
+    (doubt,) = doubts(profile, nothing)
+    assert doubt.startswith("no encode and no decode was checked: 10 of the drawn budgets were refused")
+    (doubt,) = doubts(profile, Kept(2, 0, 1, 0))
+    assert doubt.startswith("no decode was checked")
+    half = Kept(4, 2, 2, 2)
+    assert (describe(half)["encode_share"], describe(half)["decode_share"]) == (0.5, 1.0)
+    assert doubts(profile, half) == []
+
+
+def test_times_that_fall_where_images_grow_are_named() -> None:
+    rising, falling = ((64, 1.0), (128, 2.0)), ((64, 3.0), (128, 2.5))
+    curves = {level: {"analysis": rising, "entropy_decode": falling} for level in range(5)}
+    (doubt,) = doubts(LatencyProfile("ort", 1, {}, curves, {}), Kept(1, 1, 1, 1))
+    assert "level 0 entropy decode (3.0 ms at 64 pixels, 2.5 at 128)" in doubt
+    assert "analysis" not in doubt and "and 2 more; measure again" in doubt
+
+
+def test_every_drawn_budget_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*args: object, budget_ms: float | None = None, **more: object) -> bytes:
+        if budget_ms is not None:
+            raise BudgetError("too slow")
+        return b""
+
+    with Codec(FakeBundle(), FakeEngine()) as codec:  # type: ignore[arg-type]
+        monkeypatch.setattr(codec, "encode", refuse)
+        kept = check_profile(codec, [PHOTO, PHOTO], 3, lambda text: None)
+    assert kept == Kept(0, 0, 0, 0, num_refused=6)
 
 
 def test_a_photograph_is_repeated_to_a_size() -> None:

@@ -25,9 +25,9 @@ from .. import __version__
 from . import bitstream
 from .bitstream import DEFAULT_MAX_PIXELS, MAX_QUALITY
 from .budget import LatencyProfile
-from .bundle import DEFAULT_BUNDLE
+from .bundle import DEFAULT_BUNDLE, Bundle
 from .codec import DEFAULT_QUALITY, DEFAULT_TILE_SIZE, Codec
-from .describe import describe, doctor
+from .describe import decodes, describe, doctor
 from .engine import DEFAULT_ENGINE, MAX_THREADS, engine_names
 from .errors import ArgumentError, BasicError, ImageWarning
 from .files import (
@@ -73,9 +73,11 @@ def _parser() -> argparse.ArgumentParser:
     _decode_parser(commands.add_parser("decode", help=".bsc files to images"))
     info = commands.add_parser("info", help="what a .bsc file or a bundle holds")
     info.add_argument("path", type=_path, metavar="FILE|BUNDLE", nargs="?", help="default: the packaged bundle")
+    info.add_argument("--bundle", type=_path, metavar="BUNDLE", help="say whether this bundle decodes the file")
     info.set_defaults(run=_info)
     check = commands.add_parser("doctor", help="what works on this machine, and why something does not")
     check.add_argument("bundle", type=_path, metavar="BUNDLE", nargs="?", help="default: the packaged bundle")
+    check.add_argument("--bundle", type=_path, metavar="BUNDLE", dest="option", help="the same as BUNDLE")
     check.set_defaults(run=_doctor)
     for command in (info, check):
         command.add_argument("--json", action="store_true", help="print JSON")
@@ -256,7 +258,12 @@ def _latency_profile(args: argparse.Namespace) -> LatencyProfile | None:
 
 
 def _info(args: argparse.Namespace, log: Console) -> int:
-    row = describe(DEFAULT_BUNDLE if args.path is None else args.path)
+    path = args.bundle if args.path is None else args.path
+    row = describe(DEFAULT_BUNDLE if path is None else path)
+    if args.bundle is not None and args.path is not None:
+        if row["kind"] != "bitstream":
+            raise ArgumentError(f"--bundle: expected {BITSTREAM_SUFFIX} FILE to ask about, {args.path} is a bundle")
+        row = decodes(Bundle.open(args.bundle), row)
     if args.json:
         print(json.dumps(row, indent=2))
         return _report_damage(row, log)
@@ -286,7 +293,9 @@ def _level_row(level: Row) -> Row:
 
 
 def _doctor(args: argparse.Namespace, log: Console) -> int:
-    rows = doctor(args.bundle)
+    if args.bundle is not None and args.option is not None:
+        raise ArgumentError(f"--bundle: expected one bundle, got {args.bundle} and {args.option}")
+    rows = doctor(args.bundle or args.option)
     if args.json:
         print(json.dumps(rows, indent=2))
     else:

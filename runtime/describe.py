@@ -60,6 +60,25 @@ def describe_bitstream(path: Path) -> Row:
     }
 
 
+def decodes(bundle: Bundle, row: Row) -> Row:
+    """What `describe_bitstream` told, and whether this bundle decodes the file: `bundle`, `decodable`, `damage`, in
+    words, where it does not. Every file of the entropy path and of the synthesis of its level is read and checked."""
+    level, damage = bundle.level_by_entropy_id(bytes.fromhex(row["entropy_id"])), []
+    if level is None:
+        here = ", ".join(entry.entropy_id.hex() for entry in bundle.levels.values())
+        damage = [
+            f"{row['file']} needs entropy path {row['entropy_id']}, {bundle.path} has {here}; take another bundle"
+        ]
+    else:
+        try:
+            bundle.entropy_arrays(level.level)
+            bundle.read(level.parts["synthesis"].file)
+            bundle.inverse_gain(row["quality"])
+        except BasicError as error:
+            damage = [str(error)]
+    return row | {"bundle": str(bundle.path), "decodable": not damage, "damage": damage}
+
+
 def describe_bundle(bundle: Bundle) -> Row:
     """The level table; every file is read, `damage` says which are not as the manifest has them."""
     return {

@@ -5,13 +5,14 @@ import os
 import subprocess
 import sys
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from basic.runtime import cli, describe
+from basic.runtime import bitstream, cli, describe
 from basic.runtime.budget import STEPS, LatencyProfile
 from basic.runtime.bundle import Bundle
 
@@ -331,14 +332,54 @@ def test_messages_name_options(photo: Path, bundle: list[str], capsys: pytest.Ca
         assert status in (1, 2) and message in err
 
 
+def test_info_tells_whether_a_bundle_decodes_a_file(
+    photo: Path, bundle: list[str], bundle_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coded = photo.with_suffix(".bsc")
+    level = min(Bundle.open(bundle_path).levels)
+    assert run(capsys, "encode", photo, coded, "--level", level, *bundle)[0] == 0
+    status, out, err = run(capsys, "info", coded, "--bundle", bundle_path, "--json")
+    row = json.loads(out)
+    assert (status, err, row["decodable"], row["bundle"], row["level"]) == (0, "", True, str(bundle_path), level)
+    with zipfile.ZipFile(bundle_path) as archive:
+        archive.extractall(tmp_path / "bundle")
+    part = tmp_path / "bundle" / f"level_{level}" / "synthesis.onnx"
+    part.write_bytes(part.read_bytes()[:-1])
+    status, out, err = run(capsys, "info", coded, "--bundle", tmp_path / "bundle")
+    assert status == 1 and "decodable" in out and "False" in out and "synthesis.onnx" in err
+    stream = bitstream.read(coded.read_bytes())
+    header = replace(stream.header, entropy_id=b"another!")
+    coded.write_bytes(bitstream.write(header, None, None, [bytes(tile) for tile in stream.tiles]))
+    status, out, err = run(capsys, "info", coded, "--bundle", bundle_path, "--json")
+    assert status == 1 and json.loads(out)["decodable"] is False and b"another!".hex() in err
+
+
+def test_info_of_a_bundle_alone(bundle_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, "info", "--bundle", bundle_path)[:2] == run(capsys, "info", bundle_path)[:2]
+    status, out, err = run(capsys, "info", bundle_path, "--bundle", bundle_path)
+    assert (status, out) == (2, "") and "is a bundle" in err
+
+
+def test_doctor_proves_the_bundle_it_is_given(
+    bundle_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with zipfile.ZipFile(bundle_path) as archive:
+        archive.extractall(tmp_path / "bundle")
+    next((tmp_path / "bundle").rglob("hyper.onnx")).write_bytes(b"no network")
+    status, out, _ = run(capsys, "doctor", "--bundle", tmp_path / "bundle")
+    assert status == 1 and "FAULT" in out and "hyper.onnx" in out
+    status, out, err = run(capsys, "doctor", bundle_path, "--bundle", bundle_path)
+    assert (status, out) == (2, "") and "expected one bundle" in err
+
+
 def test_what_info_does_not_know_is_not_printed(bundle_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert Bundle.open(bundle_path).manifest.get("name") is None
     assert "None" not in run(capsys, "info", bundle_path)[1]
 
 
 def test_doctor(bundle_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    status, out, _ = run(capsys, "doctor", bundle_path)
-    assert status == 0 and "files encode and decode" in out and "FAULT" not in out
+    status, out, _ = run(capsys, "doctor", "--bundle", bundle_path)
+    assert status == 0 and str(bundle_path) in out and "files encode and decode" in out and "FAULT" not in out
     both = {"onnxruntime": "1.20", "onnxruntime-gpu": "1.20"}
     monkeypatch.setattr(describe, "onnxruntime_packages", lambda: both)
     status, out, _ = run(capsys, "doctor", bundle_path, "--json")

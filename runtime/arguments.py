@@ -48,9 +48,11 @@ def several(name: str, value: Any, each: str) -> Sequence[Any]:
 
 
 def file_bytes(value: Any) -> memoryview:
-    """The bytes of a file as a view of single bytes. Raises ArgumentError."""
-    if isinstance(value, bytes | bytearray | memoryview):
+    """The bytes of a file, or another buffer in one piece, as a view of single bytes. Raises ArgumentError."""
+    try:
         return memoryview(value).cast("B")
+    except TypeError:
+        pass
     cure = "; read the file first: pathlib.Path(name).read_bytes()" if isinstance(value, str | os.PathLike) else ""
     raise ArgumentError(f"data: expected the bytes of a file, got {_shown(value)}{cure}")
 

@@ -76,6 +76,16 @@ def test_an_argument_error_is_a_basic_error_and_a_value_error(refused: Callable[
             refused(fake_codec())
 
 
+def test_any_buffer_of_bytes_is_a_file() -> None:
+    codec = fake_codec()
+    data = codec.encode(IMAGE)
+    expected = codec.decode(data).tobytes()
+    for buffer in (bytearray(data), memoryview(data), np.frombuffer(data, np.uint8)):
+        assert codec.decode(buffer).tobytes() == expected
+    with pytest.raises(ArgumentError, match="data: expected the bytes"):
+        codec.decode(np.repeat(np.frombuffer(data, np.uint8), 2)[::2])
+
+
 @pytest.mark.parametrize("out", [[1], "x", 3, object()], ids=repr)
 def test_what_cannot_take_pixels_is_an_image_error(out: Any) -> None:
     codec = fake_codec()

@@ -268,6 +268,6 @@ def precision_of(bundle: Bundle, levels: Sequence[int]) -> str:
     words = {"float": "float32", "exact": "integers held in float32", "int8": "int8"}
     texts = []
     for (kind, name), at in found.items():
-        where = "" if len(at) == len(levels) else f" at levels {', '.join(map(str, at))}"
+        where = "" if len(at) == len(levels) else f" at level{'s' * (len(at) > 1)} {', '.join(map(str, at))}"
         texts.append(f"{name} {words.get(kind, kind)}{where}")
     return "; ".join(texts)

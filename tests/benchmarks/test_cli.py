@@ -125,7 +125,7 @@ def test_precision_is_what_the_manifest_says(bundle: str) -> None:
     int8 = [n for n in levels if opened.level(n).parts["synthesis"].precision == "int8"]
     assert int8 and set(int8) < set(levels)
     text = run_module.precision_of(opened, levels)
-    assert f"synthesis int8 at levels {', '.join(map(str, int8))}" in text
+    assert f"synthesis int8 at level{'s' * (len(int8) > 1)} {', '.join(map(str, int8))}" in text
     assert "analysis float32;" in text and "entropy networks integers held in float32" in text
     assert "int8" not in run_module.precision_of(opened, [n for n in levels if n not in int8])
 

@@ -33,7 +33,7 @@ from .integer import ACCUMULATOR_LIMIT, Bound, check_exact_ops, quantise
 from .slim import gain_tables, z_pmfs
 from .to_onnx import OPSET, count_macs_per_pixel
 from .to_tensorrt import ENGINES, build_engines, level_numbers, open_engine
-from .verify import Difference, exactness_cost, load_images, verify_level
+from .verify import Difference, Int8LossError, exactness_cost, load_images, verify_level
 from .writer import BundleWriter, save_arrays
 
 Z_REACH = 128
@@ -47,6 +47,7 @@ class LevelReport:
     differences: list[Difference]
     bounds: list[Bound]
     cost: float
+    left_float: list[str]  # why a transform that could be in int8 is not
 
 
 def receptive_field(arch: Architecture) -> dict[str, int]:
@@ -75,12 +76,20 @@ def export_level(
 ) -> tuple[dict[str, Any], LevelReport]:
     """Quantise, build, check, count, verify and write one level; returns its manifest entry and what was found."""
     layers, bounds = quantise(model, entry.widths, entry.plan, images)
-    parts = build_parts(model, entry.widths, entry.plan, layers, int8_transforms(model, entry.widths, images, int8))
+    in_int8 = int8_transforms(model, entry.widths, images, int8)
+    left_float: list[str] = []
+    while True:
+        parts = build_parts(model, entry.widths, entry.plan, layers, in_int8)
+        try:
+            differences = verify_level(model, entry.widths, entry.plan, layers, parts, images)
+            break
+        except Int8LossError as error:  # with these weights and widths the part is better off in float
+            del in_int8[error.part]
+            left_float.append(str(error).split(";")[0])
     for part in parts:
         if part.name not in ("analysis", "synthesis"):
             check_exact_ops(part.data)
     expected = part_macs(model.arch, entry.widths, entry.plan)
-    differences = verify_level(model, entry.widths, entry.plan, layers, parts, images)
     cost = exactness_cost(model, entry.widths, entry.plan, layers, images)
     entries = {}
     for part in parts:
@@ -115,7 +124,7 @@ def export_level(
     widths = {node.name: entry.widths[node.name] for node in model.arch.nodes}
     manifest = {"level": number, "widths": widths, "plan": [list(group) for group in entry.plan]}
     return manifest | {"parts": entries, "entropy": entropy, "conformance": conformance}, LevelReport(
-        differences, bounds, cost
+        differences, bounds, cost, left_float
     )
 
 
@@ -143,6 +152,8 @@ def export(
         for number in only:
             console.print(f"level {number}: building and checking on {len(images)} images")
             level, found = export_level(writer, model, number, entries[number], tables, images, int8)
+            for reason in found.left_float:
+                console.print(f"level {number}: {reason}: it stays in float")
             levels.append(level)
             _report_level(report, level, found)
         size = writer.finish(_manifest(checkpoint, len(entries), levels))

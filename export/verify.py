@@ -118,23 +118,26 @@ def _check_kind(part: str, output: str, got: NDArray[Any], want: NDArray[Any]) -
         )
 
 
+class Int8LossError(ValueError):
+    """A transform loses too much in 8 bits; `part` names it."""
+
+    def __init__(self, part: str, what: str) -> None:
+        super().__init__(f"{part}: {what}; export it in float (--int8 none)")
+        self.part = part
+
+
 def compare_int8(part: str, output: str, got: NDArray[Any], want: NDArray[Any], image: NDArray[Any]) -> Difference:
-    """What 8 bits cost: noise in a latent, PSNR of a picture. ValueError names the part where it is too much."""
+    """What 8 bits cost: noise in a latent, PSNR of a picture. Int8LossError where it is too much."""
     _check_kind(part, output, got, want)
     largest = float(np.abs(got - want).max())
     if output != "x_hat":
         rms = float(np.sqrt(np.mean(np.square(got - want))))
         if not rms <= INT8_LATENT_RMS:
-            raise ValueError(
-                f"{part}: {output} in int8 is off by {rms:.3g} on average, more than {INT8_LATENT_RMS}; "
-                "export it in float (--int8 none)"
-            )
+            raise Int8LossError(part, f"{output} in int8 is off by {rms:.3g} on average, more than {INT8_LATENT_RMS}")
         return Difference(part, output, largest)
     loss = 10.0 * float(np.log10(np.mean(np.square(got - image)) / np.mean(np.square(want - image))))
     if not loss <= INT8_LOSS_DB:
-        raise ValueError(
-            f"{part}: {output} in int8 loses {loss:.3g} dB, more than {INT8_LOSS_DB}; export it in float (--int8 none)"
-        )
+        raise Int8LossError(part, f"{output} in int8 loses {loss:.3g} dB, more than {INT8_LOSS_DB}")
     return Difference(part, output, largest, loss)
 
 

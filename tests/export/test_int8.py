@@ -72,11 +72,14 @@ def test_any_batch_and_size(model: Model) -> None:
 
 
 def test_weights_leave_room_in_sixteen_bits(model: Model) -> None:
-    """Two products of 8-bit activations and weights fit int16: AVX2 adds them there, and saturates."""
+    """Neighbouring products of 8-bit activations and weights fit int16 together, where AVX2 adds them."""
     for _, _, made, _ in pairs(model, model.arch.full()):
         weights = [onnx.numpy_helper.to_array(t) for t in made.initializers if t.data_type == onnx.TensorProto.INT8]
         assert len(weights) >= 35
-        assert max(int(np.abs(w.astype(np.int64)).max()) for w in weights) * 2 * 255 < 1 << 15
+        dense = [w.T if w.ndim == 2 else w.reshape(len(w), -1) for w in weights if w.ndim == 2 or w.shape[1] > 1]
+        sums = [np.abs(w[:, :-1].astype(np.int64)) + np.abs(w[:, 1:].astype(np.int64)) for w in dense]
+        assert max(int(row.max()) for row in sums) * 255 < 1 << 15
+        assert min(int(np.abs(w.astype(np.int64)).max()) for w in dense) > 63  # and yet finer than 7 bits
 
 
 def test_narrow_levels_stay_in_float(model: Model) -> None:
@@ -91,6 +94,16 @@ def test_a_bad_int8_transform_is_refused() -> None:
         verify.compare_int8("synthesis", "x_hat", want + 0.5, want, image)
     with pytest.raises(ValueError, match="--int8 none"):
         verify.compare_int8("analysis", "y", want + 0.2, want, image)
+
+
+def test_a_transform_that_loses_too_much_stays_in_float(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(verify, "INT8_LOSS_DB", -100.0)
+    path = tmp_path / "full.bundle"
+    assert cli.main([str(SHIPPED), "-o", str(path), "--levels", "1", "--int8", "synthesis"]) == 0
+    assert Bundle.open(path).level(0).parts["synthesis"].precision == "float16"
+    assert "stays in float" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_bundle_says_what_is_int8_and_gpu_engines_refuse_it(tmp_path: Path) -> None:

@@ -102,7 +102,7 @@ def test_a_transform_that_loses_too_much_stays_in_float(
     monkeypatch.setattr(verify, "INT8_LOSS_DB", -100.0)
     path = tmp_path / "full.bundle"
     assert cli.main([str(SHIPPED), "-o", str(path), "--levels", "1", "--int8", "synthesis"]) == 0
-    assert Bundle.open(path).level(0).parts["synthesis"].precision == "float16"
+    assert Bundle.open(path).level(0).parts["synthesis"].precision == "float"
     assert "stays in float" in " ".join(capsys.readouterr().err.split())
 
 

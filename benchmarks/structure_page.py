@@ -57,12 +57,13 @@ def levels_block(m: Measured) -> str:
         groups = f"{row['ours_groups']} / {row['theirs_groups']}"
         macs = f"{row['ours_kmacs_per_pixel']:.2f} / {row['theirs_kmacs_per_pixel']:.2f}"
         rows.append((str(number), macs, groups, loss, *gain(row), won(row)))
-    steps = "" if about.get("training") is None else f", weights of {about['training']} steps"
+    steps = "" if about.get("training") is None else f" by weights of {about['training']} steps"
+    searched = "" if m.notes.get("training_steps") is None else f" (weights of {m.notes['training_steps']} steps)"
     intro = (
-        f"Learned against uniform levels of the same budget (learned / uniform){steps}: the training's loss on "
-        f"{m.notes['num_crops']} photographs kept from the search, and real files of {about['images']['num_images']} "
-        f"images of Kodak at qualities {', '.join(map(str, about['qualities']))}. In brackets the middle 95 % over "
-        "resampled images."
+        f"Learned against uniform levels of the same budget (learned / uniform): the training's loss on "
+        f"{m.notes['num_crops']} photographs kept from the search{searched}, and real files of "
+        f"{about['images']['num_images']} images of Kodak{steps} at qualities "
+        f"{', '.join(map(str, about['qualities']))}. In brackets the middle 95 % over resampled images."
     )
     titles = ("level", "kMAC/pixel", "groups", "loss, held out", "BD-rate", "BD-PSNR", "won")
     return f"{prose(intro)}\n\n{markdown_table(titles, rows)}\n\n{prose(_control_sentence(m))}"

@@ -1,8 +1,7 @@
 """`Codec`: images to bitstreams and back with one bundle and one engine.
 
-What a newcomer gets wrong: there are three levels. `encode(level=)` chooses how much the encoder computes, and with it
-the entropy level that the stream needs from then on (`entropy_level=` chooses that apart); `decode(level=)` chooses the
-synthesis alone, so a file coded at the full level decodes with the lightest synthesis, and the reverse.
+What a newcomer gets wrong: there are three levels. `encode(level=)` chooses what the encoder computes and the entropy
+level that the stream needs from then on (`entropy_level=` chooses that apart); `decode(level=)` the synthesis alone.
 """
 
 import time

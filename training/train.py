@@ -26,6 +26,7 @@ from .data import Photographs
 from .draw import Mix, draw, draw_level
 from .exact import fine_tune_entropy, rounded_weights
 from .loss import bits_per_pixel, mean_squared_error, rate_distortion_loss, warmup_stable_decay
+from .memory import keep_freed_memory
 from .metrics import evaluate_levels, psnr_db
 from .model import Model
 from .optimizer import MuonAdam
@@ -374,6 +375,7 @@ def main(argv: list[str] | None = None) -> int:
             parser().error("--exact: expected --init CHECKPOINT too: it fine-tunes an entropy part that is trained")
     if args.threads:
         torch.set_num_threads(args.threads)
+    keep_freed_memory()
     try:
         return train(args)
     except (ValueError, OSError) as error:

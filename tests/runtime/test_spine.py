@@ -182,7 +182,7 @@ def test_the_embedding_example_runs(bundle_path: Path, data_folder: Path, tmp_pa
 def test_fixed_costs_of_a_file(codec: Codec, data_folder: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """At the lowest quality: states and termination 0.3 % of the file; with header, id and checksums 40 bytes.
 
-    A lane costs 4.5 bits (docs/coder.md): its exponent, and half a bit of its start value.
+    A lane costs 4 to 5 bits (docs/coder.md): its exponent, and up to one bit of its start value.
     """
     found: list[tuple[bytes, float]] = []
     original = _ans.encode
@@ -199,7 +199,8 @@ def test_fixed_costs_of_a_file(codec: Codec, data_folder: Path, name: str, monke
             data = codec.encode(image, level=level, quality=0)
         ((stream, ideal),) = found
         first_field = next(k for k, byte in enumerate(stream) if byte < 128) + 1
-        states = first_field + 4 + 4.5 / 8 * ((1 << stream[0] % 8) - 1)
-        assert len(data) - len(stream) + states <= 40
-        assert states - 2 <= len(stream) - ideal <= states + 2 + 0.001 * len(data), "words have 2 bytes, states 16 bits"
+        lanes = (1 << stream[0] % 8) - 1
+        least, most = (first_field + 4 + bits / 8 * lanes for bits in (4, 5))
+        assert len(data) - len(stream) + most <= 40
+        assert least - 2 <= len(stream) - ideal <= most + 2 + 0.001 * len(data), "words have 2 bytes, states 16 bits"
         assert len(stream) - ideal <= 0.003 * len(data)

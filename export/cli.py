@@ -85,7 +85,7 @@ def export_level(
             break
         except Int8LossError as error:  # with these weights and widths the part is better off in float
             del in_int8[error.part]
-            left_float.append(str(error).split(";")[0])
+            left_float.append(error.reason)
     for part in parts:
         if part.name not in ("analysis", "synthesis"):
             check_exact_ops(part.data)

@@ -33,7 +33,6 @@ from .to_onnx import Graph
 Floats = NDArray[np.float64]
 
 WEIGHT_LIMIT = 127  # of a weight, and of two neighbours together: 255 x (127 + 1, by rounding) is below 2^15
-DEPTHWISE_LIMIT = 127
 LEVELS = 255
 CALIBRATION_QUALITIES = (0.0, 24.0, 48.0, 63.0)
 TRUNK_EXPONENT = 0.7  # of a trunk channel's range that equalisation takes out; 1 would leave its weights too uneven

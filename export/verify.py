@@ -119,11 +119,11 @@ def _check_kind(part: str, output: str, got: NDArray[Any], want: NDArray[Any]) -
 
 
 class Int8LossError(ValueError):
-    """A transform loses too much in 8 bits; `part` names it."""
+    """A transform loses too much in 8 bits; `part` names it, `reason` says how much."""
 
     def __init__(self, part: str, what: str) -> None:
-        super().__init__(f"{part}: {what}; export it in float (--int8 none)")
-        self.part = part
+        self.part, self.reason = part, f"{part}: {what}"
+        super().__init__(f"{self.reason}; export it in float (--int8 none)")
 
 
 def compare_int8(part: str, output: str, got: NDArray[Any], want: NDArray[Any], image: NDArray[Any]) -> Difference:

@@ -72,7 +72,7 @@ def _integer_outputs(graph: Graph, as_bytes: bool) -> Graph:
 
 
 def _max_min(clip: Node) -> list[Node]:
-    """A clip as maximum and minimum: TensorRT 10 has taken one that starts at 0 for a ReLU and lost its upper end, and
+    """A clip as maximum and minimum: TensorRT 10 is reported to take one from 0 up for a ReLU, upper end lost, and
     parsers differ in which bounds they read. No slower: the floor or product that follows is a kernel anyway."""
     value, low, high = clip.inputs
     above = f"{clip.outputs[0]}_above"

@@ -10,6 +10,7 @@ import math
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,7 +32,7 @@ from .metrics import evaluate_levels, psnr_db
 from .model import Model
 from .optimizer import MuonAdam
 from .report import Progress
-from .structure.levels import load_table
+from .structure.levels import LevelEntry, load_table
 
 STATE = "state.safetensors"
 EMA_DECAY = 0.998
@@ -72,12 +73,13 @@ def _clip(model: nn.Module) -> None:
 class Trainer:
     """Model, moving average, optimizer and step number: everything that a state file holds."""
 
-    def __init__(self, settings: Settings, model: Model) -> None:
+    def __init__(self, settings: Settings, model: Model, levels: Sequence[LevelEntry] = ()) -> None:
+        """`levels` are those of `settings.table`, where it names one."""
         self.settings = settings
         self.model = model
         self.average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         self.optimizer = MuonAdam(model.named_parameters(), settings.lr, settings.adam_lr)
-        self.levels = load_table(settings.table, model.arch) if settings.table else []
+        self.levels = levels
         self.step = 0
 
     def train_step(self, run: nn.Module, x: Tensor, fabric: Any) -> dict[str, float]:
@@ -213,11 +215,10 @@ def train(args: argparse.Namespace) -> int:
     model = load_checkpoint(args.init).model.train() if args.init else Model()
     if settings.exact:
         fine_tune_entropy(model)
-    if settings.table:
-        load_table(settings.table, model.arch)
+    levels = load_table(settings.table, model.arch) if settings.table else []
     fabric = make_fabric(args.devices, args.precision)  # speaks of itself: what can be refused has been by now
     model = model.to(fabric.device)
-    trainer = Trainer(settings, model)
+    trainer = Trainer(settings, model, levels)
     record = trainer.load(state) if state.exists() else _first_record(args)
     if args.compile == "on" or (args.compile == "auto" and fabric.device.type == "cuda"):
         compile_blocks(model)

@@ -77,7 +77,7 @@ def load_checkpoint(path: str | Path = SHIPPED) -> Checkpoint:
     """Read a checkpoint as a float32 model in evaluation mode. Raises ValueError on anything else."""
     weights, config = load_tensors(path, "basic-checkpoint")
     try:
-        model = Model(Architecture(**config["architecture"]))
+        model = Model(Architecture.of(config["architecture"]))
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise ValueError(
             f"{path}: expected a basic-checkpoint of an architecture that this release knows: {error!r}; "

@@ -1,8 +1,9 @@
 """What a training step trains: widths, group plan and qualities, drawn anew at every step.
 
 Analysis, entropy and synthesis are drawn independently of each other, so that a file coded by one level's encoder
-decodes with any level's synthesis. Per part: the full model, the lightest, a point of the default line between them,
-or every node on its own. Plans: a hand-made one, or a random ordered partition of the 32 nodes (any-order training).
+decodes with any level's synthesis. Per part: the full model, the lightest, one between them (a point of the uniform
+line or a structure that a search visited), or every node on its own. Plans: a learned one, a hand-made one, or a random
+ordered partition of the 32 nodes (any-order training).
 Fine-tuning for a level table draws the table's levels alone, still independently for the three parts.
 """
 
@@ -23,26 +24,27 @@ from ..runtime.groups import (
     raster,
 )
 from .model import NUM_QUALITIES
-from .nodes import Architecture
-from .structure.levels import LevelEntry
+from .nodes import Architecture, Widths
+from .structure.levels import Learned, LevelEntry
 
 PARTS = ("analysis", "entropy", "synthesis")
 
 
 @dataclass(frozen=True)
 class Mix:
-    """Probabilities per part of a step: full, lightest, on the line; what is left draws every node on its own."""
+    """Probabilities per part of a step: full, lightest, between; what is left draws every node on its own."""
 
     full: float = 0.4
     lightest: float = 0.15
-    line: float = 0.25
-    random_plan: float = 0.5
+    between: float = 0.25  # where there are learned structures, half of it is theirs
+    random_plan: float = 0.4
+    learned_plan: float = 0.3
 
     @classmethod
     def with_full(cls, full: float) -> "Mix":
         """Another share of the full model; the others divide what is left as they do by default."""
         rest = (1.0 - full) / (1.0 - cls.full)
-        return cls(full, cls.lightest * rest, cls.line * rest)
+        return cls(full, cls.lightest * rest, cls.between * rest)
 
     @classmethod
     def warm(cls) -> "Mix":
@@ -57,14 +59,14 @@ class Draw:
     quality: Tensor  # (B,), real numbers in 0..63
 
 
-def draw(arch: Architecture, mix: Mix, seed: int, step: int, batch_size: int) -> Draw:
-    """The configuration of one step, a pure function of (seed, step)."""
+def draw(arch: Architecture, mix: Mix, seed: int, step: int, batch_size: int, learned: Learned | None = None) -> Draw:
+    """The configuration of one step, a pure function of (seed, step) and of the learned structures."""
     rng = np.random.default_rng((seed, step, 1))
     widths: dict[str, int] = {}
     for part in PARTS:
-        widths |= _draw_part(arch, part, mix, rng)
+        widths |= _draw_part(arch, part, mix, rng, learned)
     quality = _draw_quality(batch_size, rng)
-    return Draw(widths, _draw_plan(mix, rng), quality)
+    return Draw(widths, _draw_plan(mix, rng, learned), quality)
 
 
 def draw_level(arch: Architecture, levels: Sequence[LevelEntry], seed: int, step: int, batch_size: int) -> Draw:
@@ -84,25 +86,33 @@ def _draw_quality(batch_size: int, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(quality).float()
 
 
-def _draw_part(arch: Architecture, part: str, mix: Mix, rng: np.random.Generator) -> dict[str, int]:
+def _draw_part(
+    arch: Architecture, part: str, mix: Mix, rng: np.random.Generator, learned: Learned | None
+) -> dict[str, int]:
     nodes = [node for node in arch.nodes if node.part == part]
     kind = rng.random()
     if kind < mix.full:
         return {node.name: node.full for node in nodes}
     if kind < mix.full + mix.lightest:
         return {node.name: node.lightest for node in nodes}
-    if kind < mix.full + mix.lightest + mix.line:
-        line = arch.between(float(rng.random()))
-        return {node.name: line[node.name] for node in nodes}
+    if kind < mix.full + mix.lightest + mix.between:
+        if learned is not None and learned.path and rng.random() < 0.5:
+            widths: Widths = learned.path[int(rng.integers(len(learned.path)))][1].widths
+        else:
+            widths = arch.between(float(rng.random()))
+        return {node.name: widths[node.name] for node in nodes}
     return {node.name: int(rng.choice(node.choices)) for node in nodes}
 
 
-def _draw_plan(mix: Mix, rng: np.random.Generator) -> Plan:
-    if rng.random() < mix.random_plan:
+def _draw_plan(mix: Mix, rng: np.random.Generator, learned: Learned | None) -> Plan:
+    origin = rng.random()
+    if origin < mix.random_plan:
         count = int(rng.choice([2, 3, 4, 5, 6, 8]))
         order = rng.permutation(NUM_NODES)
         cuts = np.sort(rng.choice(np.arange(1, NUM_NODES), count - 1, replace=False))
         return make_plan(part.tolist() for part in np.split(order, cuts))
+    if learned is not None and learned.plans and origin < mix.random_plan + mix.learned_plan:
+        return learned.plans[int(rng.choice(sorted(learned.plans)))]
     kind = rng.random()
     if kind < 0.7:
         return default_plan(int(rng.choice([1, 2, 3, 4, 6, 8])))

@@ -4,11 +4,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from .model import LAMBDA_MAX, LAMBDA_MIN, Output, quality_to_lambda
+from .model import Output, quality_to_lambda
+from .nodes import Architecture
 
 # Without a weight the highest rates own the gradient: R + lambda D there is ten times that of the lowest.
 BALANCE = 0.25
 MS_SSIM_SCALE = 0.12  # turns lambda (for 255^2 x MSE) into one for 1 - MS-SSIM of about the same rates
+
+
+def balance(arch: Architecture, lambdas: Tensor) -> Tensor:
+    """The weight of a rate in the loss, (lambda / geometric mean of the range)^-BALANCE."""
+    weight: Tensor = (lambdas / (arch.lambda_min * arch.lambda_max) ** 0.5) ** -BALANCE
+    return weight
 
 
 def bits_per_pixel(output: Output) -> Tensor:
@@ -22,13 +29,13 @@ def mean_squared_error(output: Output, x: Tensor) -> Tensor:
 
 
 def rate_distortion_loss(
-    output: Output, x: Tensor, quality: Tensor, metric: str = "mse", mse: Tensor | None = None
+    arch: Architecture, output: Output, x: Tensor, quality: Tensor, metric: str = "mse", mse: Tensor | None = None
 ) -> Tensor:
     """Mean over the batch of (bpp + lambda x distortion) x (lambda / geometric mean of lambda)^-BALANCE.
 
     `mse` (B,) is what `mean_squared_error` gives, where the caller has it already.
     """
-    lambdas = quality_to_lambda(quality)
+    lambdas = quality_to_lambda(arch, quality)
     if metric == "mse":
         distortion = 255.0**2 * (mean_squared_error(output, x) if mse is None else mse)
     else:
@@ -36,8 +43,7 @@ def rate_distortion_loss(
 
         values = ms_ssim(output.x_hat.clamp(0.0, 1.0), x, data_range=1.0, size_average=False)
         distortion = 255.0**2 * MS_SSIM_SCALE * (1.0 - values)
-    weight = (lambdas / (LAMBDA_MIN * LAMBDA_MAX) ** 0.5) ** -BALANCE
-    loss: Tensor = ((bits_per_pixel(output) + lambdas * distortion) * weight).mean()
+    loss: Tensor = ((bits_per_pixel(output) + lambdas * distortion) * balance(arch, lambdas)).mean()
     return loss
 
 

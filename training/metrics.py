@@ -23,7 +23,7 @@ def evaluate(model: Model, x: Tensor, quality: float, widths: Widths, plan: Plan
     output = model(x, qualities, widths, plan, hard=True)
     output.x_hat.clamp_(0.0, 1.0)
     mse, bpp = mean_squared_error(output, x), bits_per_pixel(output)
-    cost = bpp + quality_to_lambda(qualities) * 255.0**2 * mse
+    cost = bpp + quality_to_lambda(model.arch, qualities) * 255.0**2 * mse
     return {"bpp": float(bpp.mean()), "psnr_db": float(psnr_db(mse).mean()), "cost": float(cost.mean())}
 
 

@@ -6,7 +6,8 @@ Trunk `8` lives at 1/8 of the image, `16` at 1/16; a width of 0 skips the block 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 Widths = Mapping[str, int]
 
@@ -29,7 +30,10 @@ class Node:
 
 @dataclass(frozen=True)
 class Architecture:
-    """Sizes of the flagship; a smaller one serves the tests. M and C stay the same at every level."""
+    """Sizes of the flagship; a smaller one serves the tests. M and C stay the same at every level.
+
+    The qualities 0..63 stand for lambdas from `lambda_min` to `lambda_max`, evenly on a logarithmic scale.
+    """
 
     name: str = "basic-s"
     latent_channels: int = 256
@@ -42,6 +46,18 @@ class Architecture:
     hyper_spread: int = 256
     state: int = 320
     context_inner: int = 320
+    lambda_min: float = 0.0004
+    lambda_max: float = 0.18
+
+    @classmethod
+    def of(cls, config: Mapping[str, Any]) -> "Architecture":
+        """From what a checkpoint's config says; the first ones had no range of lambda, it began at 0.0012."""
+        return cls(**({"lambda_min": 0.0012} | dict(config)))
+
+    @property
+    def sizes(self) -> dict[str, Any]:
+        """Everything that structures depend on: all but the range of lambda."""
+        return {name: value for name, value in asdict(self).items() if not name.startswith("lambda")}
 
     @property
     def nodes(self) -> tuple[Node, ...]:

@@ -30,9 +30,10 @@ from .loss import bits_per_pixel, mean_squared_error, rate_distortion_loss, warm
 from .memory import keep_freed_memory
 from .metrics import evaluate_levels, psnr_db
 from .model import Model
+from .nodes import Architecture
 from .optimizer import MuonAdam
 from .report import Progress
-from .structure.levels import LevelEntry, load_table
+from .structure.levels import LevelEntry, load_learned, load_table
 
 STATE = "state.safetensors"
 EMA_DECAY = 0.998
@@ -80,6 +81,7 @@ class Trainer:
         self.average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         self.optimizer = MuonAdam(model.named_parameters(), settings.lr, settings.adam_lr)
         self.levels = levels
+        self.learned = load_learned(model.arch)
         self.step = 0
 
     def train_step(self, run: nn.Module, x: Tensor, fabric: Any) -> dict[str, float]:
@@ -89,14 +91,14 @@ class Trainer:
             drawn = draw_level(self.model.arch, self.levels, s.seed, self.step, len(x))
         else:
             mix = Mix.warm() if self.step < s.full_steps else Mix.with_full(s.full_share)
-            drawn = draw(self.model.arch, mix, s.seed, self.step, len(x))
+            drawn = draw(self.model.arch, mix, s.seed, self.step, len(x), self.learned)
         quality = drawn.quality.to(x.device)
         torch.manual_seed(((s.seed + (fabric.global_rank << 10)) << 32) + self.step)
         self.optimizer.zero_grad()
         with rounded_weights(self.model) if s.exact else nullcontext():
             output = run(x, quality, drawn.widths, drawn.plan)
             mse = mean_squared_error(output, x)
-            loss = rate_distortion_loss(output, x, quality, s.metric, mse)
+            loss = rate_distortion_loss(self.model.arch, output, x, quality, s.metric, mse)
             fabric.backward(loss)
         _clip(self.model)
         self.optimizer.set_scale(warmup_stable_decay(self.step, s.steps, s.warmup_steps, s.decay_steps))
@@ -147,7 +149,7 @@ class Trainer:
     def load(self, path: Path) -> dict[str, Any]:
         """Continue from a state file; returns the training record so far."""
         tensors, config = load_tensors(path, "basic-training-state")
-        if config["architecture"] != asdict(self.model.arch):
+        if Architecture.of(config["architecture"]) != self.model.arch:
             raise ValueError(f"{path}: state of another architecture, {config['architecture']['name']}")
         names = {id(parameter): name for name, parameter in self.model.named_parameters()}
         for name, tensor in self.model.state_dict().items():
@@ -212,7 +214,7 @@ def train(args: argparse.Namespace) -> int:
         else None
     )
     torch.manual_seed(settings.seed)
-    model = load_checkpoint(args.init).model.train() if args.init else Model()
+    model = _model(args, state)
     if settings.exact:
         fine_tune_entropy(model)
     levels = load_table(settings.table, model.arch) if settings.table else []
@@ -289,6 +291,23 @@ def _settings(args: argparse.Namespace, state: Path) -> Settings:
     return Settings(**given)
 
 
+def _model(args: argparse.Namespace, state: Path) -> Model:
+    """The model to train: that of the run to resume, of the checkpoint to start from, or a new one."""
+    if state.exists():
+        model = Model(Architecture.of(load_tensors(state, "basic-training-state")[1]["architecture"]))
+        found = [model.arch.lambda_min, model.arch.lambda_max]
+        if args.lambda_range not in (None, found):
+            raise ValueError(
+                f"{state}: the run to resume cannot change --lambda-range (begun with {found[0]:g} {found[1]:g}); "
+                "leave it out, or begin another run from its checkpoint (--init, another --output)"
+            )
+        return model
+    model = load_checkpoint(args.init).model.train() if args.init else Model()
+    if args.lambda_range:
+        model.set_lambda_range(*args.lambda_range)
+    return model
+
+
 def _longer_decay(decay_steps: int, num_steps: int) -> str:
     return (
         f"--decay-steps: expected at most the {num_steps} steps of the run, got {decay_steps}; "
@@ -325,6 +344,13 @@ def parser() -> argparse.ArgumentParser:
         help="fine-tune the entropy part alone, rounded as the integer networks of a bundle are (use with --init)",
     )
     p.add_argument("--table", help="level table (JSON): draw its levels alone, for fine-tuning (use with --init)")
+    p.add_argument(
+        "--lambda-range",
+        type=float,
+        nargs=2,
+        metavar=("MIN", "MAX"),
+        help="lambda of quality 0 and of quality 63 (default: that of --init, else 0.0004 0.18)",
+    )
     p.add_argument("--seed", type=int, help="default 0")
     p.add_argument("--devices", type=int, default=1)
     p.add_argument("--precision", default="bf16-mixed", choices=["32-true", "bf16-mixed"])
@@ -363,6 +389,8 @@ def main(argv: list[str] | None = None) -> int:
             parser().error(f"--{name.replace('_', '-')}: expected 0 or more, got {value}")
     if args.full_share is not None and not 0.0 <= args.full_share <= 1.0:
         parser().error(f"--full-share: expected 0 to 1, got {args.full_share}")
+    if args.lambda_range and not 0.0 < args.lambda_range[0] < args.lambda_range[1] < math.inf:
+        parser().error(f"--lambda-range: expected 0 < MIN < MAX, got {args.lambda_range[0]:g} {args.lambda_range[1]:g}")
     if args.metric == "ms-ssim" and args.crop_size is not None and args.crop_size < MS_SSIM_CROP:
         parser().error(f"--metric ms-ssim: expected --crop-size of at least {MS_SSIM_CROP}, got {args.crop_size}")
     if (args.threads or 1) > MAX_THREADS:

@@ -1,5 +1,8 @@
 """Laws of the slimmable model: any table of widths runs, sizes stay, groups are causal, draws are independent."""
 
+import math
+from dataclasses import asdict
+
 import pytest
 import torch
 
@@ -10,6 +13,7 @@ from basic.training.draw import Mix, draw
 from basic.training.entropy import NUM_SCALES, gaussian_bits, scale_table
 from basic.training.model import Model, quality_to_lambda
 from basic.training.nodes import Architecture
+from basic.training.structure.levels import load_learned
 
 X = torch.rand(2, 3, 64, 128, generator=torch.Generator().manual_seed(1))
 
@@ -124,10 +128,40 @@ def test_a_factorised_density_sums_to_one(model: Model) -> None:
 
 
 def test_quality_spans_lambda_and_gain_grows_with_it() -> None:
-    ends = quality_to_lambda(torch.tensor([0.0, 63.0]))
-    assert ends.tolist() == pytest.approx([0.0012, 0.18])
+    ends = quality_to_lambda(Architecture(), torch.tensor([0.0, 63.0]))
+    assert ends.tolist() == pytest.approx([0.0004, 0.18])
     gain, inverse = Model().modulator(torch.tensor([0.0, 30.0, 63.0]))
     assert (gain[1:] > gain[:-1]).all() and (gain > 0).all() and (inverse > 0).all()
+
+
+def test_another_range_of_lambda_changes_no_gain_at_any_lambda() -> None:
+    model = Model(Architecture(lambda_min=0.0012, lambda_max=0.18))
+    torch.nn.init.normal_(model.modulator.second.weight, std=0.1)
+    old, old_quality = model.arch, torch.linspace(0.0, 63.0, 9)
+    before = model.modulator(old_quality)
+    model.set_lambda_range(0.0004, 0.3)
+    logs = (quality_to_lambda(old, old_quality) / model.arch.lambda_min).log()
+    quality = 63.0 * logs / math.log(model.arch.lambda_max / model.arch.lambda_min)
+    assert torch.allclose(quality_to_lambda(model.arch, quality), quality_to_lambda(old, old_quality))
+    for found, expected in zip(model.modulator(quality), before, strict=True):
+        assert torch.allclose(found, expected, rtol=1e-4)
+
+
+def test_a_checkpoint_without_a_range_of_lambda_began_at_0_0012() -> None:
+    assert Architecture.of(Architecture().sizes) == Architecture(lambda_min=0.0012)
+    assert Architecture.of(asdict(Architecture())) == Architecture()
+
+
+def test_learned_structures_are_drawn_too() -> None:
+    arch = Architecture()
+    learned = load_learned(arch)
+    assert learned is not None
+    plans = [draw(arch, Mix(), 0, step, 1, learned).plan for step in range(200)]
+    assert sum(plan in learned.plans.values() for plan in plans) > 30
+    synthesis = [node.name for node in arch.nodes if node.part == "synthesis"]
+    of_path = {tuple(entry.widths[name] for name in synthesis) for _, entry in learned.path}
+    drawn = [draw(arch, Mix(0.0, 0.0, 1.0), 0, step, 1, learned).widths for step in range(100)]
+    assert 30 < sum(tuple(widths[name] for name in synthesis) in of_path for widths in drawn) < 80
 
 
 def test_hard_rounding_is_what_decoding_gives(model: Model) -> None:

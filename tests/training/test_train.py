@@ -50,6 +50,19 @@ def test_training_lowers_the_loss(photographs: Path, tmp_path: Path) -> None:
     assert sum(losses[-3:]) < 0.7 * sum(losses[:3])
 
 
+def test_a_range_of_lambda_belongs_to_a_run(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    wide = ["--lambda-range", "0.0002", "0.3"]
+    assert run(photographs, tmp_path / "a", "--steps", "1", "--decay-steps", "0", *wide) == 0
+    arch = load_checkpoint(tmp_path / "a" / "checkpoint.safetensors").model.arch
+    assert (arch.lambda_min, arch.lambda_max) == (0.0002, 0.3)
+    assert run(photographs, tmp_path / "a", "--steps", "2") == 0
+    assert run(photographs, tmp_path / "a", "--steps", "3", "--lambda-range", "0.0004", "0.3") == 1
+    assert "cannot change --lambda-range (begun with 0.0002 0.3)" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run(photographs, tmp_path / "b", "--steps", "1", "--lambda-range", "0.3", "0.0004")
+    assert "expected 0 < MIN < MAX, got 0.3 0.0004" in capsys.readouterr().err
+
+
 def test_sigterm_leaves_a_state_to_resume_from(photographs: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "basic.training.train", "--data", str(photographs), "--output", str(tmp_path)]
     with subprocess.Popen([*command, *SMALL, "--steps", "100000"], stderr=subprocess.PIPE, text=True) as process:

@@ -20,8 +20,8 @@ from ...runtime.groups import Plan
 from ..context import pack, unpack
 from ..data import Photographs, to_tensor
 from ..entropy import gaussian_bits
-from ..loss import BALANCE
-from ..model import LAMBDA_MAX, LAMBDA_MIN, Model, quality_to_lambda
+from ..loss import balance
+from ..model import Model, quality_to_lambda
 from ..nodes import Widths
 
 QUALITIES = (6.0, 24.0, 42.0, 60.0)
@@ -50,9 +50,9 @@ class Judge:
         self.crops = crops.contiguous(memory_format=torch.channels_last)
         self.of_crop = torch.tensor([crop for crop, _ in pairs])
         self.quality = np.array([quality for _, quality in pairs])
-        lambdas = quality_to_lambda(torch.from_numpy(self.quality)).numpy()
-        self.lambdas = 255.0**2 * lambdas
-        self.weights = (lambdas / (LAMBDA_MIN * LAMBDA_MAX) ** 0.5) ** -BALANCE
+        lambdas = quality_to_lambda(model.arch, torch.from_numpy(self.quality))
+        self.lambdas = 255.0**2 * lambdas.numpy()
+        self.weights = balance(model.arch, lambdas).numpy()
         self.num_runs = 0
         self._fast = fast
         self._x = self.crops[self.of_crop]

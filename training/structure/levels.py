@@ -7,7 +7,7 @@ found on the shipped weights by basic-search.
 
 import json
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -73,7 +73,7 @@ def load_learned(arch: Architecture, path: Path = LEARNED) -> Learned | None:
     try:
         content = json.loads(path.read_text())
         notes = content["notes"]
-        if (content["architecture"], notes["sizes"]) != (arch.name, asdict(arch)):
+        if (content["architecture"], notes["sizes"]) != (arch.name, arch.sizes):
             return None
         plans = {int(count): make_plan(groups) for count, groups in notes["plans"].items()}
         steps = [

@@ -68,7 +68,7 @@ def path_notes(space: Space, visited: Sequence[Visited]) -> dict[str, Any]:
     names = [node.name for node in space.arch.nodes]
     rows = [[round(v.loss, 6), v.choice[PLAN], *(v.choice[name] for name in names)] for v in visited]
     plans = {str(count): [list(group) for group in plan] for count, plan in space.plans.items()}
-    return {"sizes": asdict(space.arch), "names": names, "plans": plans, "path": rows}
+    return {"sizes": space.arch.sizes, "names": names, "plans": plans, "path": rows}
 
 
 @dataclass(frozen=True)

@@ -39,6 +39,7 @@ STATE = "state.safetensors"
 EMA_DECAY = 0.998
 EMA_EVERY, EMA_FROM = 4, 100  # the average is a pass over all weights: every fourth step is enough after the first ones
 CLIP_NORM = 1.0
+MODEL_BYTES, STEP_BYTES_PER_PIXEL = 1 << 28, 1 << 11  # what weights, optimizer and a step take, generously
 MS_SSIM_CROP = 192  # five scales with windows of 11 need more than 160 pixels
 
 
@@ -213,6 +214,7 @@ def train(args: argparse.Namespace) -> int:
         if args.valid
         else None
     )
+    keep_freed_memory(MODEL_BYTES + settings.batch_size * settings.crop_size**2 * STEP_BYTES_PER_PIXEL)
     torch.manual_seed(settings.seed)
     model = _model(args, state)
     if settings.exact:
@@ -404,7 +406,6 @@ def main(argv: list[str] | None = None) -> int:
             parser().error("--exact: expected --init CHECKPOINT too: it fine-tunes an entropy part that is trained")
     if args.threads:
         torch.set_num_threads(args.threads)
-    keep_freed_memory()
     try:
         return train(args)
     except (ValueError, OSError) as error:

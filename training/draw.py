@@ -37,8 +37,8 @@ class Mix:
     full: float = 0.4
     lightest: float = 0.15
     between: float = 0.25  # where there are learned structures, half of it is theirs
-    random_plan: float = 0.4
-    learned_plan: float = 0.3
+    random_plan: float = 0.3
+    learned_plan: float = 0.45
 
     @classmethod
     def with_full(cls, full: float) -> "Mix":

@@ -177,7 +177,7 @@ def test_the_command_writes_a_report_and_refuses_a_table_of_other_sizes(
     weights, arch = tmp_path / "w.safetensors", Architecture()
     save_checkpoint(weights, Model(), {"steps": 0})
     levels = default_levels(arch, 2)
-    notes = {"sizes": asdict(arch), "names": [node.name for node in arch.nodes], "path": [], "plans": {}}
+    notes = {"sizes": arch.sizes, "names": [node.name for node in arch.nodes], "path": [], "plans": {}}
     save_table(tmp_path / "t.json", arch, levels, notes)
     common = [str(weights), "--images", str(photo), "--table", str(tmp_path / "t.json"), "-o", str(tmp_path / "out")]
     assert main([*common, "--suites", "levels", "--qualities", "20,40"]) == 0

@@ -160,7 +160,7 @@ def axes_of(arch: Architecture, int8_from: Mapping[str, int]) -> dict[str, tuple
             more = (axis("h_a.inner", 2),) if part == "analysis" else ()
             found[kind_of(part, precision, "base")] = (n, t, *more)
             for layer in HALVES:
-                trunk, full = (n, arch.trunk8) if layer.endswith("8") else (t, arch.trunk16)
+                trunk, full = (n, arch.trunk8) if layer.endswith("8") else (t, arch.inner16)
                 found[kind_of(part, precision, layer)] = (trunk, half(full, precision))
     s, k = axis("context.state", 4), axis("context.inner", 4)
     slices = arch.latent_channels // NUM_SLICES

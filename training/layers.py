@@ -84,20 +84,20 @@ class Upsample(nn.Module):
 class Block(nn.Module):
     """Residual block: 1x1, leaky ReLU, depthwise 3x3, 1x1; then 1x1 to two clamped halves, their product, 1x1.
 
-    At full width 5 N^2 + 9 N multiplications a position. `inner` = 0 leaves out the first half of the block, `ff` = 0
-    the second (layer skipping). The product as gate: simple gate (Chen et al. 2022, NAFNet) or bilinear GLU
-    (Shazeer 2020); it needs no transcendental function on any engine.
+    At full width 5 N K + 9 K multiplications a position, for N channels and K within. `inner` = 0 leaves out the first
+    half of the block, `ff` = 0 the second (layer skipping). The product as gate: simple gate (Chen et al. 2022, NAFNet)
+    or bilinear GLU (Shazeer 2020); it needs no transcendental function on any engine.
     """
 
-    def __init__(self, channels: int, residual_gain: float) -> None:
+    def __init__(self, channels: int, within: int, residual_gain: float) -> None:
         super().__init__()
-        self.spread = Pointwise(channels, channels)
-        self.depthwise = Depthwise(channels)
-        self.merge = Pointwise(channels, channels, residual_gain)
-        self.value = Pointwise(channels, channels)
-        self.gate = Pointwise(channels, channels)
+        self.spread = Pointwise(channels, within)
+        self.depthwise = Depthwise(within)
+        self.merge = Pointwise(within, channels, residual_gain)
+        self.value = Pointwise(channels, within)
+        self.gate = Pointwise(channels, within)
         nn.init.ones_(self.gate.bias)
-        self.project = Pointwise(channels, channels, residual_gain)
+        self.project = Pointwise(within, channels, residual_gain)
 
     def forward(self, x: Tensor, inner: int, ff: int) -> Tensor:
         if inner:

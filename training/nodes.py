@@ -32,17 +32,21 @@ class Node:
 class Architecture:
     """Sizes of the flagship; a smaller one serves the tests. M and C stay the same at every level.
 
+    `inner16` is what a block at 1/16 computes within: a trunk as wide as the latent carries its channels, and most of
+    the multiplications are in the blocks.
+
     The qualities 0..63 stand for lambdas from `lambda_min` to `lambda_max`, evenly on a logarithmic scale.
     """
 
     name: str = "basic-s"
-    latent_channels: int = 256
+    latent_channels: int = 320
     hyper_channels: int = 128
     trunk8: int = 128
-    trunk16: int = 256
+    trunk16: int = 320
+    inner16: int = 224
     num_blocks8: int = 4
     num_blocks16: int = 3
-    hyper_width: int = 128
+    hyper_width: int = 112
     hyper_spread: int = 256
     state: int = 320
     context_inner: int = 320
@@ -51,8 +55,10 @@ class Architecture:
 
     @classmethod
     def of(cls, config: Mapping[str, Any]) -> "Architecture":
-        """From what a checkpoint's config says; the first ones had no range of lambda, it began at 0.0012."""
-        return cls(**({"lambda_min": 0.0012} | dict(config)))
+        """From what a checkpoint's config says. The first ones had no range of lambda, it began at 0.0012, and blocks
+        as wide as their trunk."""
+        given = dict(config)
+        return cls(**({"lambda_min": 0.0012, "inner16": given.get("trunk16", cls.inner16)} | given))
 
     @property
     def sizes(self) -> dict[str, Any]:
@@ -63,7 +69,7 @@ class Architecture:
     def nodes(self) -> tuple[Node, ...]:
         """All nodes in a fixed order: g_a and h_a, then the entropy part, then g_s."""
         found = self._transform("g_a", "analysis", light8=(16, 0, 0, 0), light16=(0, 0, 0))
-        found += [Node("h_a.inner", "analysis", 48, self.hyper_width)]
+        found += [Node("h_a.inner", "analysis", 32, self.hyper_width)]
         found += [Node("h_s.inner", "entropy", 64, self.hyper_spread)]
         found += [Node("context.state", "entropy", 96, self.state)]
         found += [Node("context.inner", "entropy", 96, self.context_inner)]
@@ -74,7 +80,7 @@ class Architecture:
         nodes = [Node(f"{name}.trunk8", part, 48, self.trunk8), Node(f"{name}.trunk16", part, 64, self.trunk16)]
         for scale, count, full, light in (
             ("8", self.num_blocks8, self.trunk8, light8),
-            ("16", self.num_blocks16, self.trunk16, light16),
+            ("16", self.num_blocks16, self.inner16, light16),
         ):
             for i in range(count):
                 nodes.append(Node(f"{name}.block{scale}.{i}.inner", part, light[i], full))

@@ -40,8 +40,12 @@ class _Trunks(nn.Module):
         super().__init__()
         self.name = name
         residual_gain = 0.1 / (arch.num_blocks8 + arch.num_blocks16) ** 0.5
-        self.blocks8 = nn.ModuleList(Block(arch.trunk8, residual_gain) for _ in range(arch.num_blocks8))
-        self.blocks16 = nn.ModuleList(Block(arch.trunk16, residual_gain) for _ in range(arch.num_blocks16))
+
+        def blocks(count: int, trunk: int, within: int) -> nn.ModuleList:
+            return nn.ModuleList(Block(trunk, within, residual_gain) for _ in range(count))
+
+        self.blocks8 = blocks(arch.num_blocks8, arch.trunk8, arch.trunk8)
+        self.blocks16 = blocks(arch.num_blocks16, arch.trunk16, arch.inner16)
 
     def run(self, scale: str, x: Tensor, widths: Widths) -> Tensor:
         for i, block in enumerate(self.blocks8 if scale == "8" else self.blocks16):

@@ -28,6 +28,8 @@ from .model import NUM_QUALITIES, Model
 from .nodes import Architecture
 
 MIDDLE_QUALITY = (NUM_QUALITIES - 1) / 2
+SIZES = ("latent_channels", "trunk16", "inner16", "hyper_width")
+FIT_RATE = 3e-4  # of Adam; ten times as much blew up on a model of 30 000 steps
 RIDGE = 1e-3  # of the mean variance of a feature
 
 
@@ -53,7 +55,8 @@ def copy_into(old: Model, new: Model) -> None:
             tensor[:, t:] = 0.0
         elif name in ("g_a.down.weight", "g_a.project.weight", "g_s.embed.weight", "g_s.up.weight", "h_a.first.weight"):
             tensor.zero_()
-        tensor[tuple(slice(0, size) for size in source.shape)] = source
+        common = tuple(slice(0, min(sizes)) for sizes in zip(source.shape, tensor.shape, strict=True))
+        tensor[common] = source[common]
 
 
 def _copy_packed(name: str, source: Tensor, tensor: Tensor, old: int, new: int) -> None:
@@ -122,7 +125,7 @@ def _fit_synthesis(new: Model, x: Tensor, t: int, num_steps: int = 240) -> None:
     new.requires_grad_(False)
     heard = torch.zeros_like(new.g_s.up.weight[:, t:]).requires_grad_()
     kept = new.g_s.up.weight[:, :t].clone()
-    optimizer = torch.optim.Adam([heard], lr=4e-3)
+    optimizer = torch.optim.Adam([heard], lr=FIT_RATE)
     gain, inverse_gain = new.modulator(torch.tensor([MIDDLE_QUALITY]))
     product = gain * inverse_gain
     product[:, -(new.arch.trunk16 - t) :] = 1.0
@@ -132,7 +135,7 @@ def _fit_synthesis(new: Model, x: Tensor, t: int, num_steps: int = 240) -> None:
         top, left = (int(torch.randint((x.shape[-1] - size) // 64 + 1, (1,), generator=draw)) * 64 for _ in range(2))
         crop = x[rows, :, top : top + size, left : left + size]
         for group in optimizer.param_groups:
-            group["lr"] = 4e-3 * (1 - step / num_steps)
+            group["lr"] = FIT_RATE * (1 - step / num_steps)
         optimizer.zero_grad()
         weights = {"g_s.up.weight": torch.cat([kept, heard], dim=1)}
         x_hat = _synthesise(new, crop, product, widths, weights)
@@ -209,14 +212,17 @@ def _fit_entropy(old: Model, new: Model, y_old: Tensor, made: Tensor, norms: Ten
         new.context.read.bias[rows] = 0.0
 
 
-def widen(old: Model, latent_channels: int, trunk16: int, x: Tensor) -> Model:
-    """A model of a wider architecture that starts where `old` is, its new channels fitted to crops x."""
-    if latent_channels - old.arch.latent_channels != trunk16 - old.arch.trunk16 or trunk16 <= old.arch.trunk16:
+def widen(old: Model, arch: Architecture, x: Tensor) -> Model:
+    """A model of a wider architecture that starts where `old` is, its new channels fitted to crops x.
+
+    `arch` has as many new trunk channels at 1/16 as latent channels; inner widths may also be smaller than before.
+    """
+    before, after = (old.arch.latent_channels, old.arch.trunk16), (arch.latent_channels, arch.trunk16)
+    if after[0] - before[0] != after[1] - before[1] or after[1] <= before[1]:
         raise ValueError(
-            f"expected as many new trunk channels as latent channels, got {old.arch.latent_channels} -> "
-            f"{latent_channels} and {old.arch.trunk16} -> {trunk16}"
+            f"expected as many new trunk channels as latent channels, got {before[0]} -> {after[0]} and "
+            f"{before[1]} -> {after[1]}"
         )
-    arch: Architecture = replace(old.arch, latent_channels=latent_channels, trunk16=trunk16)
     new = Model(arch)
     with torch.no_grad():
         copy_into(old, new)
@@ -230,8 +236,8 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("checkpoint")
     p.add_argument("-o", "--output", required=True)
     p.add_argument("--data", required=True, help="folder of photographs to fit the new channels to")
-    p.add_argument("--latent-channels", type=int, default=256)
-    p.add_argument("--trunk16", type=int, default=256)
+    for size in SIZES:
+        p.add_argument(f"--{size.replace('_', '-')}", type=int, default=getattr(Architecture, size))
     p.add_argument("--num-crops", type=int, default=48)
     p.add_argument("--crop-size", type=int, default=256, help="multiple of 64")
     args = p.parse_args(argv)
@@ -239,7 +245,8 @@ def main(argv: list[str] | None = None) -> int:
         checkpoint = load_checkpoint(args.checkpoint)
         torch.manual_seed(0)
         x = Photographs(args.data, args.crop_size, limit=args.num_crops).center_crops(args.num_crops, args.crop_size)
-        model = widen(checkpoint.model, args.latent_channels, args.trunk16, x)
+        sizes = {size: getattr(args, size) for size in SIZES}
+        model = widen(checkpoint.model, replace(checkpoint.model.arch, **sizes), x)
         record = checkpoint.training | {"widened_from": checkpoint.model.arch.latent_channels}
         save_checkpoint(Path(args.output), model, record)
     except (ValueError, OSError) as error:

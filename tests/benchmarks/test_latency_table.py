@@ -21,6 +21,7 @@ TINY = Architecture(
     hyper_channels=16,
     trunk8=112,
     trunk16=128,
+    inner16=128,
     num_blocks8=4,
     num_blocks16=3,
     hyper_width=64,

@@ -1,7 +1,6 @@
 """Laws of the structure comparisons: equal curves give zero, better ones a gain, noise over images an interval."""
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np

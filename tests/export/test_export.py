@@ -85,7 +85,7 @@ def test_parts_take_any_batch_and_size(untrained: Path) -> None:
     bundle = Bundle.open(untrained)
     session = onnxruntime.InferenceSession(bundle.read("level_3/synthesis.onnx"))
     rng = np.random.default_rng(0)
-    y_hat = rng.normal(size=(3, 256, 4, 12)).astype(np.float32)
+    y_hat = rng.normal(size=(3, bundle.latent_channels, 4, 12)).astype(np.float32)
     gain = bundle.inverse_gain(30)
     together = session.run(None, {"y_hat": y_hat, "inverse_gain": gain})[0]
     alone = session.run(None, {"y_hat": y_hat[1:2], "inverse_gain": gain})[0]

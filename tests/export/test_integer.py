@@ -37,7 +37,7 @@ def inputs(layers: dict[str, oracle.Layer], kind: str, seed: int) -> tuple[np.nd
     """z_hat and, per group, y_hat in eighths: small, extreme beyond the clamps, or edges of rounding."""
     rng = np.random.default_rng(seed)
     z_hat = rng.integers(-6, 7, (1, layers["h_s.spread"].weight.shape[1], 2, 2))
-    shapes = [(1, len(group_channels(group, 256)), 4, 4) for group in PLAN]
+    shapes = [(1, len(group_channels(group, Architecture().latent_channels)), 4, 4) for group in PLAN]
     if kind == "small":
         return z_hat, [rng.integers(-80, 81, shape) for shape in shapes]
     if kind == "extreme":

@@ -39,6 +39,7 @@ TINY = Architecture(
     hyper_channels=16,
     trunk8=64,
     trunk16=80,
+    inner16=80,
     num_blocks8=4,
     num_blocks16=3,
     hyper_width=64,

@@ -50,7 +50,7 @@ def test_before_the_fit_it_is_the_old_model(old: Model) -> None:
 def test_the_fitted_model_loses_less_and_uses_every_channel(old: Model) -> None:
     torch.manual_seed(1)
     x = crops(8)
-    new = widen.widen(old, 160, 160, x).eval()
+    new = widen.widen(old, WIDER, x).eval()
     gain, inverse_gain = new.modulator(torch.full((8,), widen.MIDDLE_QUALITY))
     y = new.g_a(x, WIDER.full())
     assert float(y[:, 128:].std(dim=(0, 2, 3)).min()) > 0.1
@@ -63,9 +63,9 @@ def test_the_fitted_model_loses_less_and_uses_every_channel(old: Model) -> None:
 
 def test_only_wider_will_do(old: Model) -> None:
     with pytest.raises(ValueError, match="as many new trunk channels"):
-        widen.widen(old, 160, 128, crops(1))
+        widen.widen(old, replace(ARCH, latent_channels=160), crops(1))
     with pytest.raises(ValueError, match="as many new trunk channels"):
-        widen.widen(old, 96, 96, crops(1))
+        widen.widen(old, replace(ARCH, latent_channels=96, trunk16=96), crops(1))
 
 
 def test_the_command_keeps_the_record(

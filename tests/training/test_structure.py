@@ -276,6 +276,10 @@ def test_plans_levels_and_budget_make_a_table_that_loads(
     entries = load_table(table, TINY)
     totals = [total_macs(TINY, entry.widths, entry.plan) for entry in entries]
     assert totals == sorted(totals) and entries[-1].widths == TINY.full() and entries[0].widths == TINY.lightest()
+    run("budget", "-o", str(table), "--path", str(path), "--levels", "3", "--most-groups", "1")
+    entries = load_table(table, TINY)
+    assert entries[-1].widths == TINY.full() and all(len(entry.plan) == 1 for entry in entries)
+    assert sorted(json.loads(table.read_text())["notes"]["plans"]) == ["1", "2"]  # what was searched is kept
     assert sorted(p.name for p in tmp_path.iterdir()) == ["path.json", "plans.json", "plans.png", "table.json"]
 
 

@@ -27,7 +27,7 @@ from ..train import StopRequest
 from . import run
 from .judge import QUALITIES, Judge, crossed, spread_crops
 from .memo import Memo, StoppedError
-from .space import CONTROLS
+from .space import CONTROLS, GROUP_COUNTS
 
 LOG_EVERY_S = 20.0
 
@@ -91,6 +91,9 @@ def parser() -> argparse.ArgumentParser:
     )
     budget.add_argument("--smallest", type=float, help="budget of level 0: kMAC/pixel, or ms (default: the lightest)")
     budget.add_argument("--largest", type=float, help="budget of the last level (default: the full model)")
+    budget.add_argument(
+        "--most-groups", type=int, choices=GROUP_COUNTS, default=max(GROUP_COUNTS), help="a level may have (default 8)"
+    )
     budget.add_argument("--trade-off", action="store_true", help="divide budgets for the lowest and highest rate too")
     for command, other in ((levels, "hand-made ones"), (budget, "those of the path")):
         command.add_argument("--plans", type=Path, help=f"group plans (JSON of basic-search plans; default: {other})")

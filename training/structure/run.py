@@ -80,12 +80,13 @@ def budget(bench: "Bench", args: argparse.Namespace, stop: StopRequest) -> dict[
     """`basic-search budget`: the best structure within every budget, from a path, until no exchange helps."""
     path = load_path(args.path, bench.arch)
     chosen = path.plans | (load_plans(args.plans, bench.arch) if args.plans else {})
-    space = Space.of(bench.arch, chosen, cost_of(bench, args))
+    allowed = {count: plan for count, plan in chosen.items() if count <= args.most_groups}
+    space = Space.of(bench.arch, allowed, cost_of(bench, args))
     memo = bench.measurements(args.output, stop, plans=_listed(chosen), path=len(path.choices))
     if chosen == path.plans and {key: path.notes.get(key) for key in bench.fingerprint()} == bench.fingerprint():
         memo.values |= {_key(space, c): losses for c, losses in zip(path.choices, path.losses, strict=True)}
     search = Search(space, _evaluate(bench, space, memo))
-    visited = [search.visit(choice) for choice in path.choices]
+    visited = [search.visit(choice) for choice in path.choices if choice[PLAN] in allowed]
     unit = 1000.0 if args.cost == "macs" else 1.0
     smallest = args.smallest * unit if args.smallest else space.cost(space.lightest())
     largest = args.largest * unit if args.largest else space.cost(space.full())
@@ -99,7 +100,7 @@ def budget(bench: "Bench", args: argparse.Namespace, stop: StopRequest) -> dict[
         found = trade_off(space, search.evaluate, visited, cut, list(by_quality(bench.judge, bench.judge.quality)))
         _show_trade_off(bench, found)
         notes |= {"trade_off": [asdict(row) for row in found]}
-    return _write(bench, args, space, visited, cut, notes, memo)
+    return _write(bench, args, space, visited, cut, notes, memo, chosen)
 
 
 def cost_of(bench: "Bench", args: argparse.Namespace) -> Cost:
@@ -137,8 +138,9 @@ def _write(
     cut: Sequence[Visited],
     notes: dict[str, Any],
     memo: Memo,
+    plans: dict[int, Plan] | None = None,
 ) -> dict[str, Any]:
-    """Check the levels on the photographs kept apart, show and write them."""
+    """Check the levels on the photographs kept apart, show and write them; `plans`: all that were searched."""
     entries = [LevelEntry(*space.parts(found.choice)) for found in cut]
     rows = []
     for number, (found, entry) in enumerate(zip(cut, entries, strict=True)):
@@ -152,7 +154,8 @@ def _write(
         rows.append(row)
     _show_levels(bench, rows)
     front = pareto_front([*visited, *cut])
-    save_table(args.output, space.arch, entries, notes | path_notes(space, front) | {"levels": rows})
+    found_plans = {} if plans is None else {"plans": _listed(plans)}
+    save_table(args.output, space.arch, entries, notes | path_notes(space, front) | found_plans | {"levels": rows})
     memo.remove()
     worst = max(row["against_uniform"]["percent"] for row in rows[:-1] or rows)
     return {"table": str(args.output), "levels": len(entries), "worst_against_uniform_percent": worst}

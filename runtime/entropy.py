@@ -1,7 +1,8 @@
 """The entropy path of a level: z, then group after group (BITSTREAM.md, "A tile's payload").
 
 What a newcomer gets wrong: encoder and decoder must compute the same means and indexes to the last bit, so both feed
-the networks from the integers that are in the stream. The networks are integer ones, exact on any engine and in any
+the networks from the integers that are in the stream. Silent symbols, those of the least scales, are 0 and are not in
+it. The networks are integer ones, exact on any engine and in any
 batch (BUNDLE.md): so tiles of equal shape go through them together, each with a coder stream of its own.
 """
 
@@ -38,6 +39,7 @@ class EntropyPath:
     ) -> None:
         """For a level's plan and tables, M channels of y, and the networks: one context for each group."""
         self._tables = to_coder(tables)
+        self._num_silent = tables.num_silent
         self._num_hyper = tables.num_tables - NUM_SCALES
         self._hyper = hyper
         self._contexts = contexts
@@ -52,25 +54,26 @@ class EntropyPath:
         with measure(profile, "latents"):
             z = np.stack([_rounded(z) for _, z in tiles])
             ys = [y for y, _ in tiles]
-            symbols = np.empty((len(tiles), z[0].size + ys[0].size), np.int32)
+            symbols = np.empty((len(tiles), z[0].size + ys[0].size), np.int32)  # room; most of a light level is silent
             indexes = np.empty(symbols.shape, np.uint8)
-            end = z[0].size
-            symbols[:, :end] = z.reshape(len(tiles), -1)
-            indexes[:, :end] = self._z_indexes(z[0, 0].size)
+            symbols[:, : z[0].size] = z.reshape(len(tiles), -1)
+            indexes[:, : z[0].size] = self._z_indexes(z[0, 0].size)
+            ends = [z[0].size] * len(tiles)
         state, y_hat = self._start(z, profile), None
         for group, places in enumerate(self._places):
             state, means, scales = self._context(group, state, y_hat, profile)
             with measure(profile, "latents"):
-                run = slice(end, end + means[0].size)
-                indexes[:, run] = scales.reshape(len(tiles), -1)
                 y_hat = self._group_result(group, means)
                 for i, y in enumerate(ys):
-                    chosen = symbols[i, run].reshape(means[i].shape)
-                    _quantise(y, places, means[i], chosen, None if y_hat is None else y_hat[i])
-                end = run.stop
+                    for place in places:
+                        at, rest = (i, place.run), (i, slice(ends[i], None))
+                        wanted = None if y_hat is None else y_hat[at]
+                        given = y[place.latents], means[at], scales[at]
+                        ends[i] += _quantise(*given, symbols[rest], indexes[rest], wanted, self._num_silent)
         with measure(profile, "coder"):
             return [
-                _ans.encode(symbols[i], indexes[i], self._tables, max_overhead=MAX_OVERHEAD) for i in range(len(tiles))
+                _ans.encode(symbols[i, :end], indexes[i, :end], self._tables, max_overhead=MAX_OVERHEAD)
+                for i, end in enumerate(ends)
             ]
 
     def decode(
@@ -96,7 +99,8 @@ class EntropyPath:
                     for place in places:
                         at = (i, place.run)
                         wanted = None if y_hat is None else y_hat[at]
-                        decoder.decode_latents(scales[at], means[at], ys[i][place.latents], wanted)
+                        y = ys[i][place.latents]
+                        decoder.decode_latents(scales[at], means[at], y, wanted, self._num_silent)
         for decoder in decoders:
             decoder.finish()
 
@@ -150,13 +154,18 @@ def _together(arrays: Sequence[Any]) -> Any:
 
 
 def _quantise(
-    y: Floats, places: Sequence[_Place], means: NDArray[np.int16], symbols: Ints, y_hat: Floats | None
-) -> None:
-    """For a group (n, h/2, w/2) of y (M, h, w): symbols = round(y - means / 8), y_hat = symbols + means / 8."""
+    y: Floats,
+    means: NDArray[np.int16],
+    scales: NDArray[np.uint8],
+    symbols: Ints,
+    indexes: NDArray[np.uint8],
+    y_hat: Floats | None,
+    num_silent: int,
+) -> int:
+    """Symbols and indexes of what is coded of y (n, h/2, w/2), to the front of both; y_hat = symbols + means / 8 of
+    all. Returns how many are coded."""
     try:
-        for place in places:
-            wanted = None if y_hat is None else y_hat[place.run]
-            _ans.quantise(y[place.latents], means[place.run], symbols[place.run], wanted)
+        return _ans.quantise(y, means, scales, symbols, indexes, y_hat, num_silent)
     except ValueError as error:
         raise EngineError(f"analysis gave a y that cannot be coded: {error}") from error
 

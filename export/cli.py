@@ -38,7 +38,7 @@ from .writer import BundleWriter, save_arrays
 
 Z_REACH = 128
 NUM_SILENT = 1
-"""Scales this low are never wrong by much: of some 300 000 such symbols of a photograph at level 0 ten to a hundred are not 0."""
+"""The least scale: of some 300 000 such symbols of a photograph at level 0 a hundred at most are not 0."""
 MACS_TOLERANCE = 1e-9
 
 

@@ -32,7 +32,7 @@ MAX_OVERHEAD = 15
 
 
 class EntropyPath:
-    """hyper, contexts and tables of one level. Holds no state between calls: share it between threads."""
+    """hyper, contexts and tables of one level. Nothing of a call outlives it: share it between threads."""
 
     def __init__(
         self, plan: Plan, tables: TableArrays, num_latents: int, hyper: Session, contexts: Sequence[Session]
@@ -44,6 +44,7 @@ class EntropyPath:
         self._hyper = hyper
         self._contexts = contexts
         self._places = [_places(group, num_latents // NUM_SLICES) for group in plan]
+        self._last_z_indexes = np.empty(0, np.uint8)  # they depend on the size of tiles alone
 
     def encode(self, tiles: Sequence[tuple[Floats, Floats]], profile: Profile | None = None) -> list[bytes]:
         """Tiles of one shape -> a payload each; y float32 (M, h/16, w/16), z float32 (C, h/64, w/64), both unrounded.
@@ -52,14 +53,17 @@ class EntropyPath:
             EngineError: y or z holds something that is no number, or beyond all reason.
         """
         with measure(profile, "latents"):
-            z = np.stack([_rounded(z) for _, z in tiles])
             ys = [y for y, _ in tiles]
-            symbols = np.empty((len(tiles), z[0].size + ys[0].size), np.int32)  # room; most of a light level is silent
+            z_hat = np.empty((len(tiles), *tiles[0][1].shape), np.float32)
+            for (_, z), rounded in zip(tiles, z_hat, strict=True):
+                _round(z, rounded)
+            num_z = z_hat[0].size
+            symbols = np.empty((len(tiles), num_z + ys[0].size), np.int32)  # room; most of a light level is silent
             indexes = np.empty(symbols.shape, np.uint8)
-            symbols[:, : z[0].size] = z.reshape(len(tiles), -1)
-            indexes[:, : z[0].size] = self._z_indexes(z[0, 0].size)
-            ends = [z[0].size] * len(tiles)
-        state, y_hat = self._start(z, profile), None
+            symbols[:, :num_z] = z_hat.reshape(len(tiles), -1)
+            indexes[:, :num_z] = self._z_indexes(z_hat[0, 0].size)
+            ends = [num_z] * len(tiles)
+        state, y_hat = self._start(z_hat, profile), None
         for group, places in enumerate(self._places):
             state, means, scales = self._context(group, state, y_hat, profile)
             with measure(profile, "latents"):
@@ -88,8 +92,10 @@ class EntropyPath:
         z_indexes = self._z_indexes(height * width)
         with measure(profile, "coder"):
             decoders = [_ans.Decoder(payload, self._tables) for payload in payloads]
-            z_hat = _together([_checked(decoder.decode(z_indexes)) for decoder in decoders])
-        state = self._start(z_hat.reshape(len(decoders), self._num_hyper, height, width), profile)
+            z_hat = np.empty((len(decoders), self._num_hyper, height, width), np.float32)
+            for decoder, z in zip(decoders, z_hat, strict=True):
+                z.reshape(-1)[:] = _checked(decoder.decode(z_indexes))
+        state = self._start(z_hat, profile)
         y_hat = None
         for group, places in enumerate(self._places):
             state, means, scales = self._context(group, state, y_hat, profile)
@@ -105,15 +111,19 @@ class EntropyPath:
             decoder.finish()
 
     def _z_indexes(self, num_positions: int) -> NDArray[np.uint8]:
-        return np.repeat(np.arange(NUM_SCALES, NUM_SCALES + self._num_hyper, dtype=np.uint8), num_positions)
+        kept = self._last_z_indexes
+        if len(kept) != num_positions * self._num_hyper:
+            channels = np.arange(NUM_SCALES, NUM_SCALES + self._num_hyper, dtype=np.uint8)
+            kept = self._last_z_indexes = np.repeat(channels, num_positions)
+        return kept
 
     def _group_result(self, group: int, means: NDArray[np.int16]) -> Floats | None:
         """Room for the y_hat of a group, as the next context takes it; None for the last."""
         return np.empty(means.shape, np.float32) if group + 1 < len(self._places) else None
 
-    def _start(self, z_hat: Ints, profile: Profile | None) -> Array:
+    def _start(self, z_hat: Floats, profile: Profile | None) -> Array:
         with measure(profile, "hyper"):
-            return self._hyper.run({"z_hat": z_hat.astype(np.float32)})["state"]
+            return self._hyper.run({"z_hat": z_hat})["state"]
 
     def _context(
         self, group: int, state: Array, y_hat: Floats | None, profile: Profile | None
@@ -148,11 +158,6 @@ def _places(group: Group, slice_size: int) -> list[_Place]:
     return found
 
 
-def _together(arrays: Sequence[Any]) -> Any:
-    """One batch of arrays of equal shape; of a single one a view."""
-    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
-
-
 def _quantise(
     y: Floats,
     means: NDArray[np.int16],
@@ -170,10 +175,11 @@ def _quantise(
         raise EngineError(f"analysis gave a y that cannot be coded: {error}") from error
 
 
-def _rounded(z: Floats) -> Ints:
-    if not np.abs(z).max() <= MAX_SYMBOL:
+def _round(z: Floats, z_hat: Floats) -> None:
+    """The nearest integers, where they are not beyond what a file may hold."""
+    np.rint(z, out=z_hat)
+    if not (z_hat.min() >= -MAX_SYMBOL and z_hat.max() <= MAX_SYMBOL):  # NaN is neither
         raise EngineError(f"analysis gave z in {z.min()}..{z.max()}: expected numbers within +-{MAX_SYMBOL}")
-    return np.rint(z).astype(np.int32)
 
 
 def _checked(symbols: Ints) -> Ints:

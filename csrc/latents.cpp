@@ -25,17 +25,20 @@ inline int32_t bits_of(float value) {
 
 constexpr size_t kPass = 2048;  // what is between two passes stays in the first cache
 
-// Call row(place, done, size) for the pieces of rows that hold elements [from, from + count); `done` counts those before.
-template <class Place, class Row>
-void for_rows(Place* y, const Places& places, size_t from, size_t count, Row row) {
+// Call rows(place, done, size, num_rows) for the rows, or pieces of one, that hold elements [from, from + count); `done`
+// counts those before, whole rows of a plane come together.
+template <class Place, class Rows>
+void for_rows(Place* y, const Places& places, size_t from, size_t count, Rows rows) {
   if (count == 0) return;  // then a side may be 0
   size_t line = from / places.width % places.height, column = from % places.width;
   Place* plane = y + static_cast<ptrdiff_t>(from / places.width / places.height) * places.plane;
   for (size_t done = 0; done < count;) {
-    const size_t now = std::min(count - done, places.width - column);
-    row(plane + static_cast<ptrdiff_t>(line) * places.row + static_cast<ptrdiff_t>(column) * places.column, done, now);
-    done += now, column = 0;
-    if (++line == places.height) line = 0, plane += places.plane;
+    const size_t size = std::min(count - done, places.width - column);
+    const size_t num_rows = size < places.width ? 1 : std::min((count - done) / size, places.height - line);
+    rows(plane + static_cast<ptrdiff_t>(line) * places.row + static_cast<ptrdiff_t>(column) * places.column, done, size,
+         num_rows);
+    done += size * num_rows, column = 0, line += num_rows;
+    if (line == places.height) line = 0, plane += places.plane;
   }
 }
 
@@ -104,11 +107,6 @@ void add_means_row(const int32_t*& symbols, const Run<Index>& run, uint32_t num_
   }
 }
 
-template <class Index>
-Run<Index> rest_of(const Run<Index>& run, size_t done) {
-  return {run.indexes + done, run.means + done, run.y_hat ? run.y_hat + done : nullptr, run.size - done};
-}
-
 #if BASIC_X86
 // Four floors, cut to low..high; NaN becomes low. SSE2, which every x86-64 has.
 inline __m128i four_floors(const float* values, __m128 low, __m128 high) {
@@ -172,16 +170,20 @@ Coded quantise(const float* y, const Places& places, const int16_t* means, const
       for (size_t i = start; y_hat && i < start + plane_size; ++i) y_hat[i] = static_cast<float>(means[i]) * kEighth;
       continue;
     }
-    for_rows(y, places, start, plane_size, [&](const float* row, size_t done, size_t size) {
+    for_rows(y, places, start, plane_size, [&](const float* row, size_t done, size_t size, size_t num_rows) {
       const size_t at = start + done;
-      const Run<uint8_t> run = {indexes + at, means + at, y_hat ? y_hat + at : nullptr, size};
-      size_t k = 0;
+      Run<uint8_t> run = {indexes + at, means + at, y_hat ? y_hat + at : nullptr, size};
 #if BASIC_X86
-      if (rows == Rows::avx512) k = quantise_even_avx512(row, run, num_silent, coded);
-      if (rows == Rows::avx2) k = quantise_even_avx2(row, run, num_silent, coded);
+      if (rows == Rows::avx512) return quantise_even_avx512(row, places.row, num_rows, run, num_silent, coded);
 #endif
-      if (k < size)
-        quantise_row(row + static_cast<ptrdiff_t>(k) * places.column, places.column, rest_of(run, k), num_silent, coded);
+      for (size_t i = 0; i < num_rows; ++i, row += places.row) {
+        size_t k = 0;
+#if BASIC_X86
+        if (rows == Rows::avx2) k = quantise_even_avx2(row, run, num_silent, coded);
+#endif
+        quantise_row(row + static_cast<ptrdiff_t>(k) * places.column, places.column, run.from(k), num_silent, coded);
+        run = run.from(size), run.size = size;
+      }
     });
   }
   return coded;
@@ -208,15 +210,21 @@ bool add_means(const int32_t* symbols, const Index* indexes, uint32_t num_silent
                float* y, const Places& places, size_t from, size_t count) {
   bool in_range = true;
   [[maybe_unused]] const Rows rows = rows_of(places);
-  for_rows(y, places, from, count, [&](float* row, size_t done, size_t size) {
-    const Run<Index> run = {indexes + done, means + done, y_hat ? y_hat + done : nullptr, size};
-    size_t k = 0;
+  for_rows(y, places, from, count, [&](float* row, size_t done, size_t size, size_t num_rows) {
+    Run<Index> run = {indexes + done, means + done, y_hat ? y_hat + done : nullptr, size};
 #if BASIC_X86
-    if (rows == Rows::avx512) k = add_means_even_avx512(symbols, run, num_silent, row, in_range);
-    if (rows == Rows::avx2) k = add_means_even_avx2(symbols, run, num_silent, row, in_range);
+    if (rows == Rows::avx512)
+      return add_means_even_avx512(symbols, run, num_silent, row, places.row, num_rows, in_range);
 #endif
-    add_means_row(symbols, rest_of(run, k), num_silent, row + static_cast<ptrdiff_t>(k) * places.column, places.column,
-                  in_range);
+    for (size_t i = 0; i < num_rows; ++i, row += places.row) {
+      size_t k = 0;
+#if BASIC_X86
+      if (rows == Rows::avx2) k = add_means_even_avx2(symbols, run, num_silent, row, in_range);
+#endif
+      add_means_row(symbols, run.from(k), num_silent, row + static_cast<ptrdiff_t>(k) * places.column, places.column,
+                    in_range);
+      run = run.from(size), run.size = size;
+    }
   });
   return in_range;
 }

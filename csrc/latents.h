@@ -60,18 +60,25 @@ struct Run {
   const int16_t* means;
   float* y_hat;
   size_t size;
+
+  Run from(size_t place) const {
+    return {indexes + place, means + place, y_hat ? y_hat + place : nullptr, size > place ? size - place : 0};
+  }
 };
 
-// A row of y of which every second element is meant, as far as it fills vectors; they return how far (the AVX-512 ones
-// do all of it). Only these elements are read or written. `symbols` moves on behind those that were used.
+// A row of y of which every second element is meant, as far as it fills vectors; they return how far. Only these
+// elements are read or written. `symbols` moves on behind those that were used.
 size_t quantise_even_avx2(const float* row, const Run<uint8_t>& run, uint32_t num_silent, Coded& coded);
-size_t quantise_even_avx512(const float* row, const Run<uint8_t>& run, uint32_t num_silent, Coded& coded);
 template <class Index>
 size_t add_means_even_avx2(const int32_t*& symbols, const Run<Index>& run, uint32_t num_silent, float* row,
                            bool& in_range);
+
+// All of `num_rows` such rows, each of run.size places; the places of a row follow those of the row before.
+void quantise_even_avx512(const float* row, ptrdiff_t step, size_t num_rows, Run<uint8_t> run, uint32_t num_silent,
+                          Coded& coded);
 template <class Index>
-size_t add_means_even_avx512(const int32_t*& symbols, const Run<Index>& run, uint32_t num_silent, float* row,
-                             bool& in_range);
+void add_means_even_avx512(const int32_t*& symbols, Run<Index> run, uint32_t num_silent, float* row, ptrdiff_t step,
+                           size_t num_rows, bool& in_range);
 
 // The part of `without_silent` that fills vectors: how much of the indexes it took; `num_coded` are those that it kept.
 size_t without_silent_avx2(const uint8_t* indexes, size_t size, uint32_t num_silent, uint8_t* coded, size_t& num_coded);

@@ -55,11 +55,13 @@ inline void for_vectors(size_t size, Step step) {
 
 }  // namespace
 
-size_t quantise_even_avx512(const float* row, const Run<uint8_t>& run, uint32_t num_silent, Coded& coded) {
+void quantise_even_avx512(const float* row, ptrdiff_t step, size_t num_rows, Run<uint8_t> run, uint32_t num_silent,
+                          Coded& coded) {
   const __m512 round = _mm512_set1_ps(kRound), largest = _mm512_set1_ps(kMaxSymbol);
   const __m512i least = _mm512_set1_epi32(static_cast<int32_t>(num_silent));
   __mmask16 bad = 0;
-  for_vectors(run.size, [&](size_t k, auto count) {
+  size_t num_coded = coded.size;
+  const auto step_at = [&](size_t k, auto count) {
     const __mmask16 lanes = first_lanes(count);
     const __m512i index = load_indexes(run.indexes + k, lanes);
     const __mmask16 loud = _mm512_mask_cmpge_epi32_mask(lanes, index, least);
@@ -71,40 +73,45 @@ size_t quantise_even_avx512(const float* row, const Run<uint8_t>& run, uint32_t 
       bad |= _mm512_mask_cmp_ps_mask(loud, _mm512_abs_ps(residual), largest, _CMP_NLE_UQ);  // NaN too
       const __m512 rounded = _mm512_add_ps(residual, round);
       const __m512i symbol = _mm512_sub_epi32(_mm512_castps_si512(rounded), _mm512_castps_si512(round));
-      const unsigned num_loud = static_cast<unsigned>(__builtin_popcount(loud));
+      const auto num_loud = static_cast<unsigned>(__builtin_popcount(loud));
       const __mmask16 kept = first_lanes(num_loud);
-      _mm512_mask_storeu_epi32(coded.symbols + coded.size, kept, _mm512_maskz_compress_epi32(loud, symbol));
-      _mm_mask_storeu_epi8(coded.indexes + coded.size, kept,
+      _mm512_mask_storeu_epi32(coded.symbols + num_coded, kept, _mm512_maskz_compress_epi32(loud, symbol));
+      _mm_mask_storeu_epi8(coded.indexes + num_coded, kept,
                            _mm512_cvtepi32_epi8(_mm512_maskz_compress_epi32(loud, index)));
-      coded.size += num_loud;
+      num_coded += num_loud;
       value = _mm512_add_ps(_mm512_maskz_sub_ps(loud, rounded, round), mean);
     }
     if (run.y_hat) _mm512_mask_storeu_ps(run.y_hat + k, lanes, value);
-  });
+  };
+  const size_t size = run.size;
+  for (size_t i = 0; i < num_rows; ++i, row += step, run = run.from(size)) for_vectors(size, step_at);
+  coded.size = num_coded;
   coded.in_range &= bad == 0;
-  return run.size;
 }
 
 template <class Index>
-size_t add_means_even_avx512(const int32_t*& symbols, const Run<Index>& run, uint32_t num_silent, float* row,
-                             bool& in_range) {
+void add_means_even_avx512(const int32_t*& symbols, Run<Index> run, uint32_t num_silent, float* row, ptrdiff_t step,
+                           size_t num_rows, bool& in_range) {
   const __m512i least = _mm512_set1_epi32(static_cast<int32_t>(num_silent)), most = _mm512_set1_epi32(kMaxSymbol);
   __mmask16 bad = 0;
-  for_vectors(run.size, [&](size_t k, auto count) {
+  const int32_t* next = symbols;
+  const auto step_at = [&](size_t k, auto count) {
     const __mmask16 lanes = first_lanes(count);
     const __mmask16 loud = _mm512_mask_cmpge_epi32_mask(lanes, load_indexes(run.indexes + k, lanes), least);
     __m512 value = load_means(run.means + k, lanes);
     if (loud) {
-      const __m512i symbol = _mm512_maskz_expand_epi32(loud, _mm512_loadu_si512(symbols));
-      symbols += __builtin_popcount(loud);
+      const __m512i symbol = _mm512_maskz_expand_epi32(loud, _mm512_loadu_si512(next));
+      next += __builtin_popcount(loud);
       bad |= _mm512_cmp_epu32_mask(_mm512_abs_epi32(symbol), most, _MM_CMPINT_NLE);  // |-2^31| is 2^31, unsigned
       value = _mm512_add_ps(_mm512_cvtepi32_ps(symbol), value);
     }
     if (run.y_hat) _mm512_mask_storeu_ps(run.y_hat + k, lanes, value);
     store_even(row + 2 * k, value, count);
-  });
+  };
+  const size_t size = run.size;
+  for (size_t i = 0; i < num_rows; ++i, row += step, run = run.from(size)) for_vectors(size, step_at);
+  symbols = next;
   in_range &= bad == 0;
-  return run.size;
 }
 
 size_t without_silent_avx512(const uint8_t* indexes, size_t size, uint32_t num_silent, uint8_t* coded,
@@ -126,8 +133,8 @@ size_t without_silent_avx512(const uint8_t* indexes, size_t size, uint32_t num_s
   return k;
 }
 
-template size_t add_means_even_avx512(const int32_t*&, const Run<uint8_t>&, uint32_t, float*, bool&);
-template size_t add_means_even_avx512(const int32_t*&, const Run<uint16_t>&, uint32_t, float*, bool&);
+template void add_means_even_avx512(const int32_t*&, Run<uint8_t>, uint32_t, float*, ptrdiff_t, size_t, bool&);
+template void add_means_even_avx512(const int32_t*&, Run<uint16_t>, uint32_t, float*, ptrdiff_t, size_t, bool&);
 
 }  // namespace basic
 #endif

@@ -323,7 +323,8 @@ class Codec:
         """y_hat of whole images, float32 (M, padded H / 16, padded W / 16)."""
         sizes = [(stream.header.height, stream.header.width) for stream in streams]
         shapes = [[padded(side) // LATENT for side in size] for size in sizes]
-        found = [np.empty((self.bundle.latent_channels, *shape), np.float32) for shape in shapes]
+        room = self._networks.rooms["latents"]
+        found = room.arrays([(self.bundle.latent_channels, *shape) for shape in shapes], np.float32)
         tile_sizes = [stream.header.tile_size for stream in streams]
         batches, alone = self._batches(sizes, tile_sizes, profile)
         path = self._networks.path(level, alone)

@@ -4,10 +4,8 @@ What a newcomer gets wrong: a window keeps only its inner part, where the networ
 the whole image. So windows change the result by rounding at most, and memory depends on the size of a window alone.
 """
 
-import math
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -18,6 +16,7 @@ from .image import Picture, fill, store, store_blocks
 from .ort_graph import BLOCK
 from .overlap import Overlap
 from .profile import Profile, measure
+from .room import Room
 from .tiles import UNIT, Box, Window, batches, windows
 
 Floats = NDArray[np.float32]
@@ -34,7 +33,7 @@ class Transform:
 
     `margin`: how far its outputs can see, in pixels; `window_size`: the largest inner side of its windows; `as_bytes`:
     the session takes x as uint8; `in_blocks`: it has `run_blocks`; `batch_pixels`: a batch grows until it has so many.
-    `alone` gives a session of one thread, for work that `overlap` shares out.
+    `alone` gives a session of one thread, for work that `overlap` shares out. `room`: for what goes into the session.
     """
 
     session: Session
@@ -46,6 +45,7 @@ class Transform:
     batch_pixels: int = 1 << 22
     overlap: Overlap | None = None
     alone: Callable[[], Session] | None = None
+    room: Room = field(default_factory=Room)
 
     def each(self, work: "Callable[[Batch, Session], None]", batches: "list[Batch]", one_by_one: bool) -> None:
         """`work` of every batch, side by side where that keeps all threads busy."""
@@ -56,21 +56,6 @@ class Transform:
             return
         session = self.alone()
         self.overlap.run(lambda batch: work(batch, session), shared)
-
-
-class _Room(threading.local):
-    """Memory that a thread keeps from batch to batch: fresh memory costs more than filling it."""
-
-    def __init__(self) -> None:
-        self._kept: NDArray[Any] | None = None
-
-    def array(self, shape: tuple[int, ...], dtype: type[np.generic], empty: Any = np.empty) -> NDArray[Any]:
-        """Contiguous, with any contents; it is the same memory at every call."""
-        size = math.prod(shape)
-        if self._kept is None or self._kept.size < size:
-            self._kept = empty((size,), dtype)
-        found: NDArray[Any] = self._kept[:size].reshape(shape)
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +91,15 @@ def analyse(
     margin = -(-transform.margin // UNIT) * UNIT
     sizes = [(picture.height, picture.width) for picture in pictures]
     found: list[list[Piece]] = [[] for _ in pictures]
-    room = _Room()
+    pinned = Room()
 
     def work(batch: Batch, session: Session) -> None:
         outer = batch[0][1].outer
         with measure(profile, "pixels"):
             dtype = np.uint8 if transform.as_bytes else np.float32
-            empty = getattr(session, "empty", np.empty)  # a GPU's, from where it uploads without another copy
-            x = room.array((len(batch), 3, outer.height, outer.width), dtype, empty)
+            shape = (len(batch), 3, outer.height, outer.width)
+            empty = getattr(session, "empty", None)  # a GPU's, from where it uploads without another copy
+            x = transform.room.array(shape, dtype) if empty is None else pinned.array(shape, dtype, empty)
             for i, (number, window) in enumerate(batch):
                 fill(x[i], pictures[number].planes, window.outer)
         with measure(profile, "analysis"):
@@ -134,7 +120,6 @@ def synthesise(
     """Decode each latent y_hat float32 (M, H/16, W/16) into its picture, rounded."""
     margin = -(-transform.margin // LATENT) * LATENT
     sizes = [(LATENT * latent.shape[1], LATENT * latent.shape[2]) for latent in latents]
-    room = _Room()
 
     def work(batch: Batch, session: Any) -> None:
         with measure(profile, "latents"):
@@ -142,7 +127,7 @@ def synthesise(
             if len(seen) == 1 and seen[0].flags.c_contiguous:
                 y_hat = seen[0][None]
             else:
-                y_hat = np.stack(seen, out=room.array((len(seen), *seen[0].shape), np.float32))
+                y_hat = np.stack(seen, out=transform.room.array((len(seen), *seen[0].shape), np.float32))
         inputs = {"y_hat": y_hat, "inverse_gain": transform.gain}
         with measure(profile, "synthesis"):
             x_hat = session.run_blocks(inputs) if transform.in_blocks else session.run(inputs)["x_hat"]

@@ -8,7 +8,6 @@ batch (BUNDLE.md): so tiles of equal shape go through them together, each with a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray

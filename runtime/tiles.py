@@ -6,7 +6,7 @@ sees at once to keep memory bounded; windows overlap by the transform's receptiv
 on them, and every reader chooses its own.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -116,6 +116,20 @@ def batches(items: Iterable[tuple[tuple[int, int], Item]], max_pixels: int) -> I
         if (len(batch) + 1) * shape[0] * shape[1] > max_pixels:
             yield waiting.pop(shape)
     yield from waiting.values()
+
+
+TileBatch = list[tuple[int, int, Box]]
+"""(number of the image, number of the tile, tile) of tiles of one shape."""
+
+
+def tile_batches(sizes: Sequence[tuple[int, int]], tile_sizes: Sequence[int], max_pixels: int) -> Iterator[TileBatch]:
+    """The tiles of images (height, width), in batches of equal shape and at most so many pixels."""
+    found = (
+        (number, place, tile)
+        for number, (size, tile_size) in enumerate(zip(sizes, tile_sizes, strict=True))
+        for place, tile in enumerate(tiles(*size, tile_size))
+    )
+    return batches((((each[2].height, each[2].width), each) for each in found), max_pixels)
 
 
 @lru_cache(maxsize=_KEPT)

@@ -10,6 +10,7 @@ from basic.runtime.room import MAX_KEPT_BYTES, Room
 from basic.runtime.tiles import UNIT, padded, tiles, windows
 
 SIDES = st.integers(1, 900)
+TILE_SIZES, WINDOW_SIZES = st.sampled_from((64, 128, 192, 320)), st.sampled_from((64, 128, 256, 2048))
 
 
 def whole_latents(height: int, width: int) -> np.ndarray:

@@ -181,8 +181,8 @@ Coded quantise(const float* y, const Places& places, const int16_t* means, const
 #if BASIC_X86
         if (rows == Rows::avx2) k = quantise_even_avx2(row, run, num_silent, coded);
 #endif
-        quantise_row(row + static_cast<ptrdiff_t>(k) * places.column, places.column, run.from(k), num_silent, coded);
-        run = run.from(size), run.size = size;
+        quantise_row(row + static_cast<ptrdiff_t>(k) * places.column, places.column, run_from(run, k, size - k), num_silent, coded);
+        run = run_from(run, size, size);
       }
     });
   }
@@ -221,9 +221,9 @@ bool add_means(const int32_t* symbols, const Index* indexes, uint32_t num_silent
 #if BASIC_X86
       if (rows == Rows::avx2) k = add_means_even_avx2(symbols, run, num_silent, row, in_range);
 #endif
-      add_means_row(symbols, run.from(k), num_silent, row + static_cast<ptrdiff_t>(k) * places.column, places.column,
+      add_means_row(symbols, run_from(run, k, size - k), num_silent, row + static_cast<ptrdiff_t>(k) * places.column, places.column,
                     in_range);
-      run = run.from(size), run.size = size;
+      run = run_from(run, size, size);
     }
   });
   return in_range;

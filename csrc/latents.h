@@ -60,11 +60,13 @@ struct Run {
   const int16_t* means;
   float* y_hat;
   size_t size;
-
-  Run from(size_t place) const {
-    return {indexes + place, means + place, y_hat ? y_hat + place : nullptr, size > place ? size - place : 0};
-  }
 };
+
+// `size` places from this one on. Static: files compiled for one processor include it, as rans.h says.
+template <class Index>
+static inline Run<Index> run_from(const Run<Index>& run, size_t place, size_t size) {
+  return {run.indexes + place, run.means + place, run.y_hat ? run.y_hat + place : nullptr, size};
+}
 
 // A row of y of which every second element is meant, as far as it fills vectors; they return how far. Only these
 // elements are read or written. `symbols` moves on behind those that were used.

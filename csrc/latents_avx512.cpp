@@ -84,7 +84,7 @@ void quantise_even_avx512(const float* row, ptrdiff_t step, size_t num_rows, Run
     if (run.y_hat) _mm512_mask_storeu_ps(run.y_hat + k, lanes, value);
   };
   const size_t size = run.size;
-  for (size_t i = 0; i < num_rows; ++i, row += step, run = run.from(size)) for_vectors(size, step_at);
+  for (size_t i = 0; i < num_rows; ++i, row += step, run = run_from(run, size, size)) for_vectors(size, step_at);
   coded.size = num_coded;
   coded.in_range &= bad == 0;
 }
@@ -109,7 +109,7 @@ void add_means_even_avx512(const int32_t*& symbols, Run<Index> run, uint32_t num
     store_even(row + 2 * k, value, count);
   };
   const size_t size = run.size;
-  for (size_t i = 0; i < num_rows; ++i, row += step, run = run.from(size)) for_vectors(size, step_at);
+  for (size_t i = 0; i < num_rows; ++i, row += step, run = run_from(run, size, size)) for_vectors(size, step_at);
   symbols = next;
   in_range &= bad == 0;
 }

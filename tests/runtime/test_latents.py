@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from basic.runtime.latents import Latents, empty_latents, whole_image
@@ -29,6 +29,7 @@ def fill(found: Latents, height: int, width: int, tile_size: int) -> None:
 @given(
     SIDES, SIDES, st.sampled_from((64, 128, 192, 320)), st.sampled_from((64, 128, 256, 2048)), st.sampled_from((0, 96))
 )
+@settings(deadline=None)
 def test_windows_see_the_tiles(height: int, width: int, tile_size: int, window_size: int, margin: int) -> None:
     for unit in (UNIT, tile_size):
         (found,) = empty_latents(Room(), 3, [windows(height, width, window_size, margin, unit)])

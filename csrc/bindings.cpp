@@ -149,21 +149,41 @@ float* optional_y_hat(py::object& y_hat, const py::array& like) {
   return static_cast<float*>(array.mutable_data());
 }
 
-void quantise(const py::array& y, const py::array& means, py::array symbols, py::object y_hat) {
+uint32_t checked_silent(int num_silent) {
+  if (num_silent < 0 || num_silent > static_cast<int>(basic::kMaxSilent))
+    throw py::value_error("num_silent: expected 0 to " + std::to_string(basic::kMaxSilent) + ", got " +
+                          std::to_string(num_silent));
+  return static_cast<uint32_t>(num_silent);
+}
+
+// Contiguous, with room for as many elements as `like` has.
+template <class T>
+T* room_of(py::array& array, const py::array& like, const char* name, const char* type) {
+  data_of<T>(array, name, type);
+  if (array.size() < like.size())
+    throw py::value_error(std::string(name) + ": expected room for " + std::to_string(like.size()) + ", got " +
+                          describe(array));
+  return static_cast<T*>(array.mutable_data());  // refuses a read-only array
+}
+
+size_t quantise(const py::array& y, const py::array& means, const py::array& indexes, py::array symbols,
+                py::array coded, py::object y_hat, int num_silent) {
   const basic::Places places = places_of(y, "y");
   const int16_t* mean_data = data_of<int16_t>(means, "means", "int16");
-  data_of<int32_t>(symbols, "symbols", "int32");
+  const uint8_t* index_data = data_of<uint8_t>(indexes, "indexes", "uint8");
   check_same_shape(y, means, "y and means");
-  check_same_shape(y, symbols, "y and symbols");
-  int32_t* symbol_data = static_cast<int32_t*>(symbols.mutable_data());  // refuses a read-only array
+  check_same_shape(y, indexes, "y and indexes");
+  int32_t* symbol_data = room_of<int32_t>(symbols, y, "symbols", "int32");
+  uint8_t* coded_data = room_of<uint8_t>(coded, y, "coded", "uint8");
   float* y_hat_data = optional_y_hat(y_hat, means);
   const auto* y_data = static_cast<const float*>(y.data());
-  bool in_range = false;
-  {
+  const uint32_t silent = checked_silent(num_silent);
+  const auto found = [&] {
     py::gil_scoped_release release;
-    in_range = basic::quantise(y_data, places, mean_data, symbol_data, y_hat_data);
-  }
-  if (!in_range) throw py::value_error("y: expected numbers within 2^20 of the means, got larger ones or NaN");
+    return basic::quantise(y_data, places, mean_data, index_data, silent, symbol_data, coded_data, y_hat_data);
+  }();
+  if (!found.in_range) throw py::value_error("y: expected numbers within 2^20 of the means, got larger ones or NaN");
+  return found.size;
 }
 
 void floors(const py::array& source, py::array target) {
@@ -325,17 +345,18 @@ class Decoder {
     });
   }
 
-  void decode_latents(const py::array& indexes, const py::array& means, py::array y, py::object y_hat) {
+  void decode_latents(const py::array& indexes, const py::array& means, py::array y, py::object y_hat, int num_silent) {
     const int16_t* mean_data = data_of<int16_t>(means, "means", "int16");
     const basic::Places places = places_of(y, "y");
     check_same_shape(indexes, means, "indexes and means");
     check_same_shape(indexes, y, "indexes and y");
     float* y_data = static_cast<float*>(y.mutable_data());  // refuses a read-only array
     float* y_hat_data = optional_y_hat(y_hat, means);
+    const uint32_t silent = checked_silent(num_silent);
     with_indexes(indexes, tables_.cast<const Tables&>(), [&](auto* index_data) {
       const Use use(busy_);
       py::gil_scoped_release release;
-      decoder_.decode_latents(index_data, mean_data, y_hat_data, y_data, places);
+      decoder_.decode_latents(index_data, silent, mean_data, y_hat_data, y_data, places);
     });
   }
 
@@ -398,13 +419,13 @@ PYBIND11_MODULE(_ans, module) {
       .def(py::init<py::buffer, py::object>(), py::arg("data"), py::arg("tables"))
       .def("decode", &Decoder::decode, py::arg("indexes"), py::arg("out") = py::none())
       .def("decode_latents", &Decoder::decode_latents, py::arg("indexes"), py::arg("means"), py::arg("y"),
-           py::arg("y_hat") = py::none())
+           py::arg("y_hat") = py::none(), py::arg("num_silent") = 0)
       .def("finish", &Decoder::finish)
       .def_property_readonly("position", &Decoder::position);
   module.def("encode", &encode, py::arg("symbols"), py::arg("indexes"), py::arg("tables"), py::arg("num_lanes") = 0,
              py::arg("max_overhead") = 0);
-  module.def("quantise", &quantise, py::arg("y"), py::arg("means"), py::arg("symbols"),
-             py::arg("y_hat") = py::none());
+  module.def("quantise", &quantise, py::arg("y"), py::arg("means"), py::arg("indexes"), py::arg("symbols"),
+             py::arg("coded"), py::arg("y_hat") = py::none(), py::arg("num_silent") = 0);
   module.def("floors", &floors, py::arg("source"), py::arg("target"));
   module.def("arrow_bytes", &arrow_bytes, py::arg("capsule"), py::arg("size"));
   module.def("arrow_capsules", &arrow_capsules, py::arg("bytes"));

@@ -20,7 +20,8 @@ struct PixelPlaces {
 // floats apart; the last ones may reach beyond the pixels. False where a number is NaN: then the results are worthless.
 bool blocks_to_bytes(const float* from, ptrdiff_t block_row, uint8_t* to, const PixelPlaces& places);
 
-// One block to 64 pixels, red in the low byte, 255 in the high one; of grey only the low byte counts. False for NaN.
-bool convert_block_avx2(const float* block, bool grey, uint32_t* pixels);
+// One block to rows of 8 pixels of 4 bytes, `row` bytes apart: red, green, blue, 255; of grey only the first counts.
+// False for NaN.
+bool convert_block_avx2(const float* block, bool grey, uint8_t* to, ptrdiff_t row);
 
 }  // namespace basic

@@ -1,4 +1,4 @@
-// blocks.cpp's loop in AVX2: 8 floats at a time.
+// blocks.cpp's loop in AVX2: a row of 8 pixels at a time.
 #include "blocks.h"
 #include "rans_simd.h"
 
@@ -8,29 +8,37 @@
 namespace basic {
 namespace {
 
-inline __m256i to_bytes(__m256 values) {
+// Integers of which packing makes 0..255; what NaN becomes does not matter.
+inline __m256i integers(__m256 values) {
   const __m256 scaled = _mm256_add_ps(_mm256_mul_ps(values, _mm256_set1_ps(255.0f)), _mm256_set1_ps(0.5f));
-  const __m256 positive = _mm256_max_ps(scaled, _mm256_setzero_ps());  // NaN becomes 0
-  return _mm256_cvttps_epi32(_mm256_min_ps(positive, _mm256_set1_ps(255.0f)));
+  return _mm256_cvttps_epi32(_mm256_min_ps(scaled, _mm256_set1_ps(255.0f)));  // -2^31 for all below
+}
+
+// Eight pixels of four bytes from their planes, the fourth 255.
+inline __m256i interleaved(__m256i red, __m256i green, __m256i blue) {
+  const __m256i low = _mm256_packs_epi32(red, green), high = _mm256_packs_epi32(blue, _mm256_set1_epi32(255));
+  const __m256i order = _mm256_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15,
+                                         0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  return _mm256_shuffle_epi8(_mm256_packus_epi16(low, high), order);
 }
 
 }  // namespace
 
-bool convert_block_avx2(const float* block, bool grey, uint32_t* pixels) {
+bool convert_block_avx2(const float* block, bool grey, uint8_t* to, ptrdiff_t row) {
   __m256 bad = _mm256_setzero_ps();
-  for (size_t k = 0; k < kBlockPixels; k += 8) {
+  for (size_t k = 0; k < kBlockPixels; k += 8, to += row) {
     const __m256 red = _mm256_loadu_ps(block + k), green = _mm256_loadu_ps(block + k + kBlockPixels),
                  blue = _mm256_loadu_ps(block + k + 2 * kBlockPixels);
     bad = _mm256_or_ps(bad, _mm256_cmp_ps(red, green, _CMP_UNORD_Q));
     bad = _mm256_or_ps(bad, _mm256_cmp_ps(blue, blue, _CMP_UNORD_Q));
     __m256i made;
     if (grey) {
-      made = to_bytes(_mm256_div_ps(_mm256_add_ps(_mm256_add_ps(red, green), blue), _mm256_set1_ps(3.0f)));
+      const __m256 mean = _mm256_div_ps(_mm256_add_ps(_mm256_add_ps(red, green), blue), _mm256_set1_ps(3.0f));
+      made = interleaved(integers(mean), _mm256_setzero_si256(), _mm256_setzero_si256());
     } else {
-      const __m256i upper = _mm256_or_si256(_mm256_slli_epi32(to_bytes(blue), 16), _mm256_set1_epi32(-0x1000000));
-      made = _mm256_or_si256(_mm256_or_si256(to_bytes(red), _mm256_slli_epi32(to_bytes(green), 8)), upper);
+      made = interleaved(integers(red), integers(green), integers(blue));
     }
-    _mm256_storeu_si256(reinterpret_cast<__m256i*>(pixels + k), made);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), made);
   }
   return _mm256_testz_ps(bad, bad) != 0;
 }

@@ -2,7 +2,7 @@
 
 #include <cstring>
 
-#include "rans_simd.h"
+#include "dispatch.h"
 
 #if BASIC_X86
 #include <emmintrin.h>
@@ -10,8 +10,6 @@
 
 namespace basic {
 namespace {
-
-constexpr float kStep = 1.0f / 255.0f;
 
 void row_to_floats(const uint8_t* __restrict from, ptrdiff_t pixel, float* __restrict to, size_t width) {
   if (pixel == 1) {
@@ -39,10 +37,12 @@ inline __m128i load_pixels(const uint8_t* from, ptrdiff_t pixel) {
 size_t vectors_to_floats(const uint8_t* from, ptrdiff_t pixel, float* to, ptrdiff_t to_plane, size_t width) {
   const __m128i byte = _mm_set1_epi32(255);
   const __m128 step = _mm_set1_ps(kStep);
+  size_t k = 0;
+  if (pixel == 4 && (simd() == Simd::avx2 || simd() == Simd::avx512))
+    k = interleaved_to_floats_avx2(from, to, to_plane, width);
   const auto store = [&](float* place, __m128i values) {
     _mm_storeu_ps(place, _mm_mul_ps(_mm_cvtepi32_ps(_mm_and_si128(values, byte)), step));
   };
-  size_t k = 0;
   for (; k + 5 <= width; k += 4) {  // four bytes of the last of four pixels of three reach into the next
     const __m128i four = load_pixels(from + static_cast<ptrdiff_t>(k) * pixel, pixel);
     store(to + k, four);

@@ -285,15 +285,23 @@ void StreamDecoder::decode(const Index* indexes, int32_t* symbols, size_t num_sy
 }
 
 template <class Index>
-void StreamDecoder::decode_latents(const Index* indexes, const int16_t* means, float* y_hat, float* y,
-                                   const Places& places) {
-  constexpr size_t kAtOnce = 4096;  // symbols that stay in the cache
-  int32_t symbols[kAtOnce];
+void StreamDecoder::decode_latents(const Index* indexes, uint32_t num_silent, const int16_t* means, float* y_hat,
+                                   float* y, const Places& places) {
+  constexpr size_t kAtOnce = 4096, kPiece = 512;  // symbols that stay in the cache, and places looked at at once
+  int32_t symbols[kAtOnce + kSpare];
+  Index coded[kAtOnce];
   const size_t size = places.size();
-  for (size_t from = 0; from < size; from += kAtOnce) {
-    const size_t count = std::min(kAtOnce, size - from);
-    decode(indexes + from, symbols, count);
-    if (!add_means(symbols, means + from, y_hat ? y_hat + from : nullptr, y, places, from, count)) {
+  for (size_t from = 0, to = 0; from < size; from = to) {
+    size_t num_coded = 0;
+    for (; to < size && num_coded + kPiece <= kAtOnce;) {
+      const size_t count = std::min(kPiece, size - to);
+      num_coded += without_silent(indexes + to, count, num_silent, coded + num_coded);
+      to += count;
+    }
+    decode(coded, symbols, num_coded);
+    std::fill(symbols + num_coded, symbols + num_coded + kSpare, 0);
+    if (!add_means(symbols, indexes + from, num_silent, means + from, y_hat ? y_hat + from : nullptr, y, places, from,
+                   to - from)) {
       failed_ = true;
       throw BitstreamError("coder: before symbol " + std::to_string(position_) + ": a latent beyond 2^20");
     }
@@ -316,8 +324,8 @@ BASIC_INSTANTIATE_STREAM(int16_t, uint8_t)
 BASIC_INSTANTIATE_STREAM(int16_t, uint16_t)
 BASIC_INSTANTIATE_STREAM(int32_t, uint8_t)
 BASIC_INSTANTIATE_STREAM(int32_t, uint16_t)
-template void StreamDecoder::decode_latents(const uint8_t*, const int16_t*, float*, float*, const Places&);
-template void StreamDecoder::decode_latents(const uint16_t*, const int16_t*, float*, float*, const Places&);
+template void StreamDecoder::decode_latents(const uint8_t*, uint32_t, const int16_t*, float*, float*, const Places&);
+template void StreamDecoder::decode_latents(const uint16_t*, uint32_t, const int16_t*, float*, float*, const Places&);
 template void StreamDecoder::decode(const uint8_t*, int32_t*, size_t);
 template void StreamDecoder::decode(const uint16_t*, int32_t*, size_t);
 

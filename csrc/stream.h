@@ -67,9 +67,10 @@ class StreamDecoder {
   template <class Index>
   void decode(const Index* indexes, int32_t* symbols, size_t num_symbols);
   // Symbols + means / 8, to y_hat one after the other (unless it is null) and to y as `places` says; symbols beyond
-  // kMaxSymbol are damage. As many as there are places.
+  // kMaxSymbol are damage. As many as there are places; those with indexes below num_silent are 0 and not in the stream.
   template <class Index>
-  void decode_latents(const Index* indexes, const int16_t* means, float* y_hat, float* y, const Places& places);
+  void decode_latents(const Index* indexes, uint32_t num_silent, const int16_t* means, float* y_hat, float* y,
+                      const Places& places);
   void finish();  // throws unless the stream ends exactly here
   uint64_t position() const { return position_; }
 

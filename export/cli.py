@@ -3,7 +3,7 @@
 import argparse
 import json
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,8 @@ from .verify import Difference, Int8LossError, exactness_cost, load_images, veri
 from .writer import BundleWriter, save_arrays
 
 Z_REACH = 128
+NUM_SILENT = 1
+"""The least scale: of some 300 000 such symbols of a photograph at level 0 a hundred at most are not 0."""
 MACS_TOLERANCE = 1e-9
 
 
@@ -141,7 +143,7 @@ def export(
     model = checkpoint.model
     scales = scale_table().numpy()
     z_tables = build_tables(list(z_pmfs(model, Z_REACH)), [-Z_REACH] * model.arch.hyper_channels)
-    tables = join(scale_mixture_tables(scales), z_tables)
+    tables = replace(join(scale_mixture_tables(scales), z_tables), num_silent=NUM_SILENT)
     gain, inverse_gain = gain_tables(model)
     report = Table(
         "level", "groups", "kMAC/pixel", "parameters", "transforms to torch", "tightest bound", "exactness costs"

@@ -37,11 +37,13 @@ class Decoder:
         out: where to put them, contiguous: fresh memory for many symbols takes a third of the time.
         """
 
-    def decode_latents(self, indexes: _Array, means: _Array, y: _Array, y_hat: _Array | None = None) -> None:
+    def decode_latents(
+        self, indexes: _Array, means: _Array, y: _Array, y_hat: _Array | None = None, num_silent: int = 0
+    ) -> None:
         """Write symbols + means / 8, exact, into y: float32 (n, h, w) with any strides, and y_hat: contiguous.
 
-        indexes: uint8 or uint16, means: int16 in eighths, both of that shape and contiguous. Raises BitstreamError,
-        also where a symbol is beyond 2^20.
+        indexes: uint8 or uint16, means: int16 in eighths, both of that shape and contiguous. Symbols whose index is
+        below num_silent (0..255) are 0 and not in the stream. Raises BitstreamError, also where a symbol is beyond 2^20.
         """
 
     def finish(self) -> None:
@@ -62,11 +64,21 @@ def encode(symbols: _Array, indexes: _Array, tables: Tables, num_lanes: int = 0,
     >>> Decoder(stream, tables).decode(indexes)
     """
 
-def quantise(y: _Array, means: _Array, symbols: _Array, y_hat: _Array | None = None) -> None:
-    """y: float32 (n, h, w) with any strides; means: int16 in eighths, symbols: int32, y_hat: float32, contiguous.
+def quantise(
+    y: _Array,
+    means: _Array,
+    indexes: _Array,
+    symbols: _Array,
+    coded: _Array,
+    y_hat: _Array | None = None,
+    num_silent: int = 0,
+) -> int:
+    """y: float32 (n, h, w) with any strides; means: int16 in eighths, indexes: uint8, y_hat: float32, contiguous.
 
-    Writes symbols = round(y - means / 8), ties to even, and y_hat = symbols + means / 8, exact. Raises ValueError where
-    y is NaN or further than 2^20 from the mean; symbols then holds rubbish.
+    Symbols are round(y - means / 8), ties to even; 0, whatever y is, where the index is below num_silent (0..255).
+    Those that are not are written to the front of symbols (int32), their indexes to the front of coded (uint8), both
+    contiguous and as large as y at least; returns their number. y_hat = symbols + means / 8, exact, of all. Raises
+    ValueError where y is NaN or further than 2^20 from the mean; the arrays then hold rubbish.
     """
 
 def floors(source: _Array, target: _Array) -> None:

@@ -25,8 +25,8 @@ from .groups import Plan, make_plan
 from .tables import TableArrays
 
 FORMAT = "basic-bundle"
-FORMAT_VERSION = 2
-READS_VERSIONS = (1, FORMAT_VERSION)
+FORMAT_VERSION = 3
+READS_VERSIONS = (1, 2, FORMAT_VERSION)
 MANIFEST = "manifest.json"
 DEFAULT_BUNDLE = Path(__file__).parent / "default.bundle"
 MAX_MANIFEST_BYTES = 16 << 20

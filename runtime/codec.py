@@ -26,12 +26,13 @@ from .engine import DEFAULT_ENGINE, Engine, open_engine
 from .entropy import EntropyPath, Floats
 from .errors import ArgumentError, BitstreamError, BudgetError
 from .image import ImageLike, Picture, from_any, to_pillow
+from .latents import Latents, empty_latents, whole_image
 from .networks import Networks
 from .overlap import divided
 from .picture_file import empty_picture, write_file
 from .profile import Profile, measure
-from .tiles import UNIT, Box, batches, num_tiles, padded, tiles
-from .transforms import LATENT, Piece, analyse, cut, synthesise
+from .tiles import UNIT, TileBatch, Window, num_tiles, padded, tile_batches
+from .transforms import Piece, analyse, cut, synthesis_windows, synthesise
 
 T = TypeVar("T")
 BytesLike = bytes | bytearray | memoryview
@@ -39,8 +40,6 @@ DEFAULT_QUALITY = 32
 DEFAULT_TILE_SIZE = 1024
 MIN_OVERLAP_PIXELS = 1 << 18
 """Less than this in all is not worth dividing a batch of tiles."""
-TileBatch = list[tuple[int, int, Box]]
-"""(number of the image, number of the tile, tile) of tiles of one shape."""
 
 
 class Codec:
@@ -285,16 +284,19 @@ class Codec:
             interleaved = self._networks.traits.block_images
             pictures = [empty_picture(stream, interleaved) for stream in streams]
         for (path_level, synthesis_level, quality), numbers in together.items():
-            latents = self._latents([streams[number] for number in numbers], path_level, profile)
             transform = self._networks.transform("synthesis", synthesis_level, self.bundle.inverse_gain(quality))
+            chosen = [streams[number] for number in numbers]
+            seen = [synthesis_windows(transform, stream.header) for stream in chosen]
+            latents = self._latents(chosen, seen, path_level, profile)
             synthesise(transform, latents, [pictures[number] for number in numbers], profile)
         return pictures
 
     def decode_latents(self, data: BytesLike) -> NDArray[np.int32]:
         """Bitstream -> y_hat in eighths, int32 (M, ceil64(H) / 16, ceil64(W) / 16): what every engine must agree on."""
         stream = bitstream.read(data, self.max_pixels)
-        (latents,) = self._latents([stream], self._networks.entropy_level(stream.header), None)
-        return np.multiply(latents, 8, dtype=np.float32).astype(np.int32)
+        seen = [whole_image(stream.header.height, stream.header.width)]
+        (latents,) = self._latents([stream], seen, self._networks.entropy_level(stream.header), None)
+        return np.multiply(latents.seen[0], 8, dtype=np.float32).astype(np.int32)
 
     def _code(
         self,
@@ -319,11 +321,12 @@ class Codec:
         self._overlap.run(code, batches, one_by_one=profile is not None)
         return found
 
-    def _latents(self, streams: Sequence[Stream], level: int, profile: Profile | None) -> list[Floats]:
-        """y_hat of whole images, float32 (M, padded H / 16, padded W / 16)."""
+    def _latents(
+        self, streams: Sequence[Stream], seen: Sequence[Sequence[Window]], level: int, profile: Profile | None
+    ) -> list[Latents]:
+        """y_hat of each image, as `seen` by its windows."""
         sizes = [(stream.header.height, stream.header.width) for stream in streams]
-        shapes = [[padded(side) // LATENT for side in size] for size in sizes]
-        found = [np.empty((self.bundle.latent_channels, *shape), np.float32) for shape in shapes]
+        found = empty_latents(self._networks.rooms["latents"], self.bundle.latent_channels, seen)
         tile_sizes = [stream.header.tile_size for stream in streams]
         batches, alone = self._batches(sizes, tile_sizes, profile)
         path = self._networks.path(level, alone)
@@ -331,8 +334,11 @@ class Codec:
         def decode(batch: TileBatch) -> None:
             payloads = [streams[number].tiles[place] for number, place, _ in batch]
             places = [place for _, place, _ in batch]
-            parts = [found[number][:, *tile.scaled(1, LATENT).slices] for number, _, tile in batch]
+            parts = [found[number].target(tile) for number, _, tile in batch]
             _decode_tiles(path, payloads, places, parts, profile)
+            with measure(profile, "latents"):
+                for (number, _, tile), part in zip(batch, parts, strict=True):
+                    found[number].share(tile, part)
 
         self._overlap.run(decode, batches, one_by_one=profile is not None)
         return found
@@ -342,7 +348,7 @@ class Codec:
     ) -> tuple[list[TileBatch], bool]:
         """Tiles of equal shape together, in as many batches as are under way at once, if there are as many tiles; and
         whether each takes networks of one thread."""
-        found = list(_tile_batches(sizes, tile_sizes, self._networks.traits.entropy_batch_pixels))
+        found = list(tile_batches(sizes, tile_sizes, self._networks.traits.entropy_batch_pixels))
         if sum(height * width for height, width in sizes) < MIN_OVERLAP_PIXELS:
             return found, False
         shared = None if profile is not None else self._overlap.shared_out(found)
@@ -383,16 +389,6 @@ def _decode_tiles(
         for payload, place, y in zip(payloads, places, ys, strict=True):
             _decode_tiles(path, [payload], [place], [y], profile)
         raise
-
-
-def _tile_batches(sizes: Sequence[tuple[int, int]], tile_sizes: Sequence[int], max_pixels: int) -> Iterator[TileBatch]:
-    """Batches of equal shape and at most so many pixels."""
-    found = (
-        (number, place, tile)
-        for number, (size, tile_size) in enumerate(zip(sizes, tile_sizes, strict=True))
-        for place, tile in enumerate(tiles(*size, tile_size))
-    )
-    return batches((((each[2].height, each[2].width), each) for each in found), max_pixels)
 
 
 def _num_pixels(height: int, width: int) -> int:

@@ -1,13 +1,13 @@
 """The entropy path of a level: z, then group after group (BITSTREAM.md, "A tile's payload").
 
 What a newcomer gets wrong: encoder and decoder must compute the same means and indexes to the last bit, so both feed
-the networks from the integers that are in the stream. The networks are integer ones, exact on any engine and in any
+the networks from the integers that are in the stream. Silent symbols, those of the least scales, are 0 and are not in
+it. The networks are integer ones, exact on any engine and in any
 batch (BUNDLE.md): so tiles of equal shape go through them together, each with a coder stream of its own.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,17 +31,19 @@ MAX_OVERHEAD = 15
 
 
 class EntropyPath:
-    """hyper, contexts and tables of one level. Holds no state between calls: share it between threads."""
+    """hyper, contexts and tables of one level. Nothing of a call outlives it: share it between threads."""
 
     def __init__(
         self, plan: Plan, tables: TableArrays, num_latents: int, hyper: Session, contexts: Sequence[Session]
     ) -> None:
         """For a level's plan and tables, M channels of y, and the networks: one context for each group."""
         self._tables = to_coder(tables)
+        self._num_silent = tables.num_silent
         self._num_hyper = tables.num_tables - NUM_SCALES
         self._hyper = hyper
         self._contexts = contexts
         self._places = [_places(group, num_latents // NUM_SLICES) for group in plan]
+        self._last_z_indexes = np.empty(0, np.uint8)  # they depend on the size of tiles alone
 
     def encode(self, tiles: Sequence[tuple[Floats, Floats]], profile: Profile | None = None) -> list[bytes]:
         """Tiles of one shape -> a payload each; y float32 (M, h/16, w/16), z float32 (C, h/64, w/64), both unrounded.
@@ -50,27 +52,31 @@ class EntropyPath:
             EngineError: y or z holds something that is no number, or beyond all reason.
         """
         with measure(profile, "latents"):
-            z = np.stack([_rounded(z) for _, z in tiles])
             ys = [y for y, _ in tiles]
-            symbols = np.empty((len(tiles), z[0].size + ys[0].size), np.int32)
+            z_hat = np.empty((len(tiles), *tiles[0][1].shape), np.float32)
+            for (_, z), rounded in zip(tiles, z_hat, strict=True):
+                _round(z, rounded)
+            num_z = z_hat[0].size
+            symbols = np.empty((len(tiles), num_z + ys[0].size), np.int32)  # room; most of a light level is silent
             indexes = np.empty(symbols.shape, np.uint8)
-            end = z[0].size
-            symbols[:, :end] = z.reshape(len(tiles), -1)
-            indexes[:, :end] = self._z_indexes(z[0, 0].size)
-        state, y_hat = self._start(z, profile), None
+            symbols[:, :num_z] = z_hat.reshape(len(tiles), -1)
+            indexes[:, :num_z] = self._z_indexes(z_hat[0, 0].size)
+            ends = [num_z] * len(tiles)
+        state, y_hat = self._start(z_hat, profile), None
         for group, places in enumerate(self._places):
             state, means, scales = self._context(group, state, y_hat, profile)
             with measure(profile, "latents"):
-                run = slice(end, end + means[0].size)
-                indexes[:, run] = scales.reshape(len(tiles), -1)
                 y_hat = self._group_result(group, means)
                 for i, y in enumerate(ys):
-                    chosen = symbols[i, run].reshape(means[i].shape)
-                    _quantise(y, places, means[i], chosen, None if y_hat is None else y_hat[i])
-                end = run.stop
+                    for place in places:
+                        at, rest = (i, place.run), (i, slice(ends[i], None))
+                        wanted = None if y_hat is None else y_hat[at]
+                        given = y[place.latents], means[at], scales[at]
+                        ends[i] += _quantise(*given, symbols[rest], indexes[rest], wanted, self._num_silent)
         with measure(profile, "coder"):
             return [
-                _ans.encode(symbols[i], indexes[i], self._tables, max_overhead=MAX_OVERHEAD) for i in range(len(tiles))
+                _ans.encode(symbols[i, :end], indexes[i, :end], self._tables, max_overhead=MAX_OVERHEAD)
+                for i, end in enumerate(ends)
             ]
 
     def decode(
@@ -85,8 +91,10 @@ class EntropyPath:
         z_indexes = self._z_indexes(height * width)
         with measure(profile, "coder"):
             decoders = [_ans.Decoder(payload, self._tables) for payload in payloads]
-            z_hat = _together([_checked(decoder.decode(z_indexes)) for decoder in decoders])
-        state = self._start(z_hat.reshape(len(decoders), self._num_hyper, height, width), profile)
+            z_hat = np.empty((len(decoders), self._num_hyper, height, width), np.float32)
+            for decoder, z in zip(decoders, z_hat, strict=True):
+                z.reshape(-1)[:] = _checked(decoder.decode(z_indexes))
+        state = self._start(z_hat, profile)
         y_hat = None
         for group, places in enumerate(self._places):
             state, means, scales = self._context(group, state, y_hat, profile)
@@ -96,20 +104,25 @@ class EntropyPath:
                     for place in places:
                         at = (i, place.run)
                         wanted = None if y_hat is None else y_hat[at]
-                        decoder.decode_latents(scales[at], means[at], ys[i][place.latents], wanted)
+                        y = ys[i][place.latents]
+                        decoder.decode_latents(scales[at], means[at], y, wanted, self._num_silent)
         for decoder in decoders:
             decoder.finish()
 
     def _z_indexes(self, num_positions: int) -> NDArray[np.uint8]:
-        return np.repeat(np.arange(NUM_SCALES, NUM_SCALES + self._num_hyper, dtype=np.uint8), num_positions)
+        kept = self._last_z_indexes
+        if len(kept) != num_positions * self._num_hyper:
+            channels = np.arange(NUM_SCALES, NUM_SCALES + self._num_hyper, dtype=np.uint8)
+            kept = self._last_z_indexes = np.repeat(channels, num_positions)
+        return kept
 
     def _group_result(self, group: int, means: NDArray[np.int16]) -> Floats | None:
         """Room for the y_hat of a group, as the next context takes it; None for the last."""
         return np.empty(means.shape, np.float32) if group + 1 < len(self._places) else None
 
-    def _start(self, z_hat: Ints, profile: Profile | None) -> Array:
+    def _start(self, z_hat: Floats, profile: Profile | None) -> Array:
         with measure(profile, "hyper"):
-            return self._hyper.run({"z_hat": z_hat.astype(np.float32)})["state"]
+            return self._hyper.run({"z_hat": z_hat})["state"]
 
     def _context(
         self, group: int, state: Array, y_hat: Floats | None, profile: Profile | None
@@ -144,27 +157,28 @@ def _places(group: Group, slice_size: int) -> list[_Place]:
     return found
 
 
-def _together(arrays: Sequence[Any]) -> Any:
-    """One batch of arrays of equal shape; of a single one a view."""
-    return arrays[0][None] if len(arrays) == 1 else np.stack(arrays)
-
-
 def _quantise(
-    y: Floats, places: Sequence[_Place], means: NDArray[np.int16], symbols: Ints, y_hat: Floats | None
-) -> None:
-    """For a group (n, h/2, w/2) of y (M, h, w): symbols = round(y - means / 8), y_hat = symbols + means / 8."""
+    y: Floats,
+    means: NDArray[np.int16],
+    scales: NDArray[np.uint8],
+    symbols: Ints,
+    indexes: NDArray[np.uint8],
+    y_hat: Floats | None,
+    num_silent: int,
+) -> int:
+    """Symbols and indexes of what is coded of y (n, h/2, w/2), to the front of both; y_hat = symbols + means / 8 of
+    all. Returns how many are coded."""
     try:
-        for place in places:
-            wanted = None if y_hat is None else y_hat[place.run]
-            _ans.quantise(y[place.latents], means[place.run], symbols[place.run], wanted)
+        return _ans.quantise(y, means, scales, symbols, indexes, y_hat, num_silent)
     except ValueError as error:
         raise EngineError(f"analysis gave a y that cannot be coded: {error}") from error
 
 
-def _rounded(z: Floats) -> Ints:
-    if not np.abs(z).max() <= MAX_SYMBOL:
+def _round(z: Floats, z_hat: Floats) -> None:
+    """The nearest integers, where they are not beyond what a file may hold."""
+    np.rint(z, out=z_hat)
+    if not (z_hat.min() >= -MAX_SYMBOL and z_hat.max() <= MAX_SYMBOL):  # NaN is neither
         raise EngineError(f"analysis gave z in {z.min()}..{z.max()}: expected numbers within +-{MAX_SYMBOL}")
-    return np.rint(z).astype(np.int32)
 
 
 def _checked(symbols: Ints) -> Ints:

@@ -16,6 +16,7 @@ from .engine import Engine, Session, traits_of
 from .entropy import EntropyPath, Floats
 from .errors import BitstreamError, EngineError
 from .overlap import Overlap
+from .room import Room
 from .tiles import UNIT
 from .transforms import Transform
 
@@ -33,6 +34,8 @@ class Networks:
         self.overlap = Overlap(self.traits)
         self.opened: dict[tuple[int, str], Any] = {}
         """By level and part; the entropy paths and a device of the codec's own too."""
+        self.rooms = _rooms()
+        """For x, for y_hat of whole images and for what a window takes of it."""
         self._bundle = bundle
         self._engine: Engine | None = engine
         self._lock = threading.RLock()
@@ -43,6 +46,7 @@ class Networks:
             engine, self._engine = self._engine, None
             device = self.opened.pop(OWN_DEVICE, None)
             self.opened.clear()
+            self.rooms = _rooms()
         self.overlap.close()
         for held in (device, engine):
             if held is not None:
@@ -87,6 +91,7 @@ class Networks:
             traits.batch_pixels,
             self.overlap,
             lambda: self._session(level, part, alone=True),
+            self.rooms[part],
         )
 
     def path(self, level: int, alone: bool = False) -> EntropyPath:
@@ -124,3 +129,7 @@ class Networks:
                 if found is None:
                     found = self.opened[key] = make()
         return found
+
+
+def _rooms() -> dict[str, Room]:
+    return {name: Room() for name in ("analysis", "latents", "synthesis")}

@@ -1,8 +1,7 @@
 """Where the time of one encode or decode goes, part by part."""
 
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 GLUE = ("image", "pixels", "latents", "file", "glue")
 """Neither network nor coder: Pillow <-> planes; planes <-> what networks take and give, windows; rounding, packing and
@@ -26,22 +25,46 @@ class Profile:
         self.wall_s[part] = self.wall_s.get(part, 0.0) + wall_s
         self.cpu_s[part] = self.cpu_s.get(part, 0.0) + cpu_s
 
-    @contextmanager
-    def part(self, name: str) -> Iterator[None]:
+    def part(self, name: str) -> AbstractContextManager[None]:
         """Count what runs inside for part `name`."""
-        wall, cpu = time.perf_counter(), time.process_time()
-        yield
-        self.add(name, time.perf_counter() - wall, time.process_time() - cpu)
+        return _Part(self, name)
 
-    @contextmanager
-    def whole(self) -> Iterator[None]:
+    def whole(self) -> AbstractContextManager[None]:
         """Count for "glue" what runs inside and is not counted for a part."""
-        wall = time.perf_counter() - sum(self.wall_s.values())
-        cpu = time.process_time() - sum(self.cpu_s.values())
-        yield
-        wall = time.perf_counter() - sum(self.wall_s.values()) - wall
-        cpu = time.process_time() - sum(self.cpu_s.values()) - cpu
-        self.add("glue", wall, cpu)
+        return _Whole(self, "glue")
+
+
+class _Part:
+    """One piece of work; a class of its own, since a generator would take as long as the shortest parts."""
+
+    __slots__ = ("_cpu", "_name", "_profile", "_wall")
+
+    def __init__(self, profile: Profile, name: str) -> None:
+        self._profile, self._name = profile, name
+
+    def __enter__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, at: object) -> None:
+        if kind is None:
+            self._profile.add(self._name, time.perf_counter() - self._wall, time.process_time() - self._cpu)
+
+
+class _Whole(_Part):
+    """All of a call, less what its parts count."""
+
+    __slots__ = ()
+
+    def __enter__(self) -> None:
+        wall, cpu = sum(self._profile.wall_s.values()), sum(self._profile.cpu_s.values())
+        self._wall, self._cpu = time.perf_counter() - wall, time.process_time() - cpu
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, at: object) -> None:
+        wall, cpu = sum(self._profile.wall_s.values()), sum(self._profile.cpu_s.values())
+        if kind is None:
+            self._profile.add(
+                self._name, time.perf_counter() - self._wall - wall, time.process_time() - self._cpu - cpu
+            )
 
 
 def measure(profile: Profile | None, part: str) -> AbstractContextManager[None]:

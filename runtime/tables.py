@@ -22,6 +22,8 @@ ESCAPE_BELOW = 0.3
 # log of the true scale over the predicted one: mean and standard deviation, fitted to symbols of held-out photographs
 SCALE_SHIFT, SCALE_SPREAD = -0.13, 0.38
 MIXTURE_NODES = 9
+MAX_SILENT = 63
+"""Of 64 scales at least one is coded."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,13 +31,15 @@ class TableArrays:
     """Tables as the integers a bundle stores; `to_coder` checks them.
 
     frequencies: uint16 (num_frequencies,), table after table, each summing to 2^precision, the escape last.
-    lengths: int32 (num_tables,). offsets: int32 (num_tables,), the first symbol of each table.
+    lengths: int32 (num_tables,). offsets: int32 (num_tables,), the first symbol of each table. num_silent: symbols of
+    tables below this are 0 and never coded.
     """
 
     frequencies: npt.NDArray[np.uint16]
     lengths: npt.NDArray[np.int32]
     offsets: npt.NDArray[np.int32]
     precision: int
+    num_silent: int = 0
 
     @property
     def num_tables(self) -> int:
@@ -43,16 +47,19 @@ class TableArrays:
 
     def to_arrays(self) -> dict[str, npt.NDArray[Any]]:
         """For numpy.savez."""
-        return {
+        found: dict[str, npt.NDArray[Any]] = {
             "frequencies": self.frequencies,
             "lengths": self.lengths,
             "offsets": self.offsets,
             "precision": np.array(self.precision, np.int32),
         }
+        if self.num_silent:  # without it the entropy id is that of bundles that know of no such thing
+            found["num_silent"] = np.array(self.num_silent, np.int32)
+        return found
 
     @classmethod
     def from_arrays(cls, arrays: Mapping[str, npt.NDArray[Any]]) -> "TableArrays":
-        """From what `to_arrays` gave. Raises BundleError where an array is missing or of another type."""
+        """From what `to_arrays` gave. Raises BundleError where an array is missing, of another type or out of range."""
         expected = {"frequencies": np.uint16, "lengths": np.int32, "offsets": np.int32, "precision": np.int32}
         for name, dtype in expected.items():
             if name not in arrays:
@@ -60,8 +67,14 @@ class TableArrays:
             array = arrays[name]
             if array.dtype != dtype or array.ndim != (name != "precision"):
                 raise BundleError(f"tables: {name}: expected {np.dtype(dtype)}, got {array.dtype} of {array.shape}")
+        silent = arrays.get("num_silent", np.array(0, np.int32))
+        if silent.dtype != np.int32 or silent.ndim or not 0 <= silent <= MAX_SILENT:
+            raise BundleError(
+                f"tables: num_silent: expected one int32 in 0..{MAX_SILENT}, got {silent.dtype} of {silent.shape}"
+                f"{'' if silent.ndim else f' with {silent}'}; export the bundle again"
+            )
         contiguous = {name: np.ascontiguousarray(arrays[name]) for name in ("frequencies", "lengths", "offsets")}
-        return cls(**contiguous, precision=int(arrays["precision"]))
+        return cls(**contiguous, precision=int(arrays["precision"]), num_silent=int(silent))
 
 
 def build_tables(

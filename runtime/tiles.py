@@ -6,19 +6,21 @@ sees at once to keep memory bounded; windows overlap by the transform's receptiv
 on them, and every reader chooses its own.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 Item = TypeVar("Item")
 
 UNIT = 64
 """Pixels: images are padded to a multiple of this, tiles start and end on one (the hyper-latent's stride)."""
+_KEPT = 4
+"""Cuts of the last images that are kept: images often come in one size."""
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Box:
+class Box(NamedTuple):
     """Rows top..bottom and columns left..right, ends excluded, in whatever unit the caller counts."""
 
     top: int
@@ -41,7 +43,8 @@ class Box:
 
     def scaled(self, times: int, over: int = 1) -> "Box":
         """Every edge times `times` / `over`; exact for the multiples of UNIT that it is used on."""
-        return Box(*(edge * times // over for edge in (self.top, self.left, self.bottom, self.right)))
+        top, left, bottom, right = self
+        return Box(top * times // over, left * times // over, bottom * times // over, right * times // over)
 
     def grown(self, margin: int, height: int, width: int) -> "Box":
         """Larger by `margin` on every side, clipped to an area of (height, width)."""
@@ -50,7 +53,8 @@ class Box:
 
     def within(self, outer: "Box") -> "Box":
         """The same box, counted from the corner of `outer`."""
-        return Box(self.top - outer.top, self.left - outer.left, self.bottom - outer.top, self.right - outer.left)
+        top, left = outer.top, outer.left
+        return Box(self.top - top, self.left - left, self.bottom - top, self.right - left)
 
     def clipped_to(self, other: "Box") -> "Box":
         """The part inside another box; `is_empty` where they do not meet."""
@@ -96,12 +100,11 @@ def num_tiles(height: int, width: int, tile_size: int) -> int:
     return rows * columns
 
 
-def tiles(height: int, width: int, tile_size: int) -> Iterator[Box]:
+@lru_cache(maxsize=_KEPT)
+def tiles(height: int, width: int, tile_size: int) -> tuple[Box, ...]:
     """Tiles of an image in raster order, in pixels of the padded image; `tile_size` is a multiple of UNIT."""
     rows, columns = split(padded(height), tile_size), split(padded(width), tile_size)
-    for top, bottom in pairwise(rows):
-        for left, right in pairwise(columns):
-            yield Box(top, left, bottom, right)
+    return tuple(Box(a, c, b, d) for a, b in pairwise(rows) for c, d in pairwise(columns))
 
 
 def batches(items: Iterable[tuple[tuple[int, int], Item]], max_pixels: int) -> Iterator[list[Item]]:
@@ -115,7 +118,22 @@ def batches(items: Iterable[tuple[tuple[int, int], Item]], max_pixels: int) -> I
     yield from waiting.values()
 
 
-def windows(height: int, width: int, size: int, margin: int, tile_size: int = UNIT) -> list[Window]:
+TileBatch = list[tuple[int, int, Box]]
+"""(number of the image, number of the tile, tile) of tiles of one shape."""
+
+
+def tile_batches(sizes: Sequence[tuple[int, int]], tile_sizes: Sequence[int], max_pixels: int) -> Iterator[TileBatch]:
+    """The tiles of images (height, width), in batches of equal shape and at most so many pixels."""
+    found = (
+        (number, place, tile)
+        for number, (size, tile_size) in enumerate(zip(sizes, tile_sizes, strict=True))
+        for place, tile in enumerate(tiles(*size, tile_size))
+    )
+    return batches((((each[2].height, each[2].width), each) for each in found), max_pixels)
+
+
+@lru_cache(maxsize=_KEPT)
+def windows(height: int, width: int, size: int, margin: int, tile_size: int = UNIT) -> tuple[Window, ...]:
     """Windows of an image: inner boxes of at most `size`, grown by `margin` pixels and clipped at the padded border.
 
     Inner boxes are made of whole tiles of `tile_size`, unless `size` is smaller than those.
@@ -123,7 +141,7 @@ def windows(height: int, width: int, size: int, margin: int, tile_size: int = UN
     bottom, right = padded(height), padded(width)
     rows, columns = (_joined(split(side, size), split(side, tile_size), size) for side in (bottom, right))
     inner = [Box(a, c, b, d) for a, b in pairwise(rows) for c, d in pairwise(columns)]
-    return [Window(box, box.grown(margin, bottom, right)) for box in inner]
+    return tuple(Window(box, box.grown(margin, bottom, right)) for box in inner)
 
 
 def _joined(balanced: list[int], edges: list[int], most: int) -> list[int]:

@@ -4,26 +4,26 @@ What a newcomer gets wrong: a window keeps only its inner part, where the networ
 the whole image. So windows change the result by rounding at most, and memory depends on the size of a window alone.
 """
 
-import math
-import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from .bitstream import Header
 from .engine import Session
 from .image import Picture, fill, store, store_blocks
+from .latents import LATENT, Latents
 from .ort_graph import BLOCK
 from .overlap import Overlap
 from .profile import Profile, measure
+from .room import Room
 from .tiles import UNIT, Box, Window, batches, windows
 
 Floats = NDArray[np.float32]
 
-LATENT = 16
-"""Pixels to a latent."""
+Item = TypeVar("Item")
 Batch = list[tuple[int, Window]]
 """(number of the image, window) of windows of one shape."""
 
@@ -34,7 +34,7 @@ class Transform:
 
     `margin`: how far its outputs can see, in pixels; `window_size`: the largest inner side of its windows; `as_bytes`:
     the session takes x as uint8; `in_blocks`: it has `run_blocks`; `batch_pixels`: a batch grows until it has so many.
-    `alone` gives a session of one thread, for work that `overlap` shares out.
+    `alone` gives a session of one thread, for work that `overlap` shares out. `room`: for what goes into the session.
     """
 
     session: Session
@@ -46,8 +46,9 @@ class Transform:
     batch_pixels: int = 1 << 22
     overlap: Overlap | None = None
     alone: Callable[[], Session] | None = None
+    room: Room = field(default_factory=Room)
 
-    def each(self, work: "Callable[[Batch, Session], None]", batches: "list[Batch]", one_by_one: bool) -> None:
+    def each(self, work: Callable[[list[Item], Session], None], batches: list[list[Item]], one_by_one: bool) -> None:
         """`work` of every batch, side by side where that keeps all threads busy."""
         shared = None if one_by_one or self.overlap is None else self.overlap.shared_out(batches)
         if shared is None or self.overlap is None or self.alone is None:
@@ -56,21 +57,6 @@ class Transform:
             return
         session = self.alone()
         self.overlap.run(lambda batch: work(batch, session), shared)
-
-
-class _Room(threading.local):
-    """Memory that a thread keeps from batch to batch: fresh memory costs more than filling it."""
-
-    def __init__(self) -> None:
-        self._kept: NDArray[Any] | None = None
-
-    def array(self, shape: tuple[int, ...], dtype: type[np.generic], empty: Any = np.empty) -> NDArray[Any]:
-        """Contiguous, with any contents; it is the same memory at every call."""
-        size = math.prod(shape)
-        if self._kept is None or self._kept.size < size:
-            self._kept = empty((size,), dtype)
-        found: NDArray[Any] = self._kept[:size].reshape(shape)
-        return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +92,15 @@ def analyse(
     margin = -(-transform.margin // UNIT) * UNIT
     sizes = [(picture.height, picture.width) for picture in pictures]
     found: list[list[Piece]] = [[] for _ in pictures]
-    room = _Room()
+    pinned = Room()
 
     def work(batch: Batch, session: Session) -> None:
         outer = batch[0][1].outer
         with measure(profile, "pixels"):
             dtype = np.uint8 if transform.as_bytes else np.float32
-            empty = getattr(session, "empty", np.empty)  # a GPU's, from where it uploads without another copy
-            x = room.array((len(batch), 3, outer.height, outer.width), dtype, empty)
+            shape = (len(batch), 3, outer.height, outer.width)
+            empty = getattr(session, "empty", None)  # a GPU's, from where it uploads without another copy
+            x = transform.room.array(shape, dtype) if empty is None else pinned.array(shape, dtype, empty)
             for i, (number, window) in enumerate(batch):
                 fill(x[i], pictures[number].planes, window.outer)
         with measure(profile, "analysis"):
@@ -128,37 +115,48 @@ def analyse(
     return found
 
 
-def synthesise(
-    transform: Transform, latents: Sequence[Floats], pictures: Sequence[Picture], profile: Profile | None = None
-) -> None:
-    """Decode each latent y_hat float32 (M, H/16, W/16) into its picture, rounded."""
+def synthesis_windows(transform: Transform, header: Header) -> tuple[Window, ...]:
+    """What a synthesis sees of an image at once; made of whole tiles where windows are as large."""
     margin = -(-transform.margin // LATENT) * LATENT
-    sizes = [(LATENT * latent.shape[1], LATENT * latent.shape[2]) for latent in latents]
-    room = _Room()
+    return windows(header.height, header.width, transform.window_size, margin, header.tile_size)
 
-    def work(batch: Batch, session: Any) -> None:
+
+def synthesise(
+    transform: Transform, latents: Sequence[Latents], pictures: Sequence[Picture], profile: Profile | None = None
+) -> None:
+    """Decode the latents of each image into its picture, rounded."""
+
+    def work(batch: list[tuple[Floats, tuple[Picture, Window]]], session: Any) -> None:
         with measure(profile, "latents"):
-            seen = [latents[number][:, *window.outer.scaled(1, LATENT).slices] for number, window in batch]
-            if len(seen) == 1 and seen[0].flags.c_contiguous:
-                y_hat = seen[0][None]
-            else:
-                y_hat = np.stack(seen, out=room.array((len(seen), *seen[0].shape), np.float32))
+            seen = [y_hat for y_hat, _ in batch]
+            alone = len(seen) == 1
+            room = None if alone else transform.room.array((len(seen), *seen[0].shape), np.float32)
+            y_hat = seen[0][None] if alone else np.stack(seen, out=room)
         inputs = {"y_hat": y_hat, "inverse_gain": transform.gain}
         with measure(profile, "synthesis"):
             x_hat = session.run_blocks(inputs) if transform.in_blocks else session.run(inputs)["x_hat"]
         with measure(profile, "pixels"):
-            for i, (number, window) in enumerate(batch):
+            for i, (_, (picture, window)) in enumerate(batch):
                 inner = window.inner.within(window.outer)
                 if transform.in_blocks:
-                    store_blocks(x_hat[i][*inner.scaled(1, BLOCK).slices], pictures[number], window.inner)
+                    store_blocks(x_hat[i][*inner.scaled(1, BLOCK).slices], picture, window.inner)
                 else:
-                    store(x_hat[i][:, *inner.slices], pictures[number].planes, window.inner)
+                    store(x_hat[i][:, *inner.slices], picture.planes, window.inner)
 
-    transform.each(work, list(_batches(sizes, transform, margin)), one_by_one=profile is not None)
+    found = [
+        (_size(window), (seen, (picture, window)))
+        for latent, picture in zip(latents, pictures, strict=True)
+        for window, seen in zip(latent.windows, latent.seen, strict=True)
+    ]
+    transform.each(work, list(batches(found, transform.batch_pixels)), one_by_one=profile is not None)
 
 
 def _batches(sizes: Sequence[tuple[int, int]], transform: Transform, margin: int, unit: int = UNIT) -> Iterator[Batch]:
     """(number of the image, window) in batches of equal outer shape and at most `transform.batch_pixels`."""
     size = transform.window_size
     found = ((number, window) for number, sides in enumerate(sizes) for window in windows(*sides, size, margin, unit))
-    return batches((((w.outer.height, w.outer.width), (number, w)) for number, w in found), transform.batch_pixels)
+    return batches(((_size(window), (number, window)) for number, window in found), transform.batch_pixels)
+
+
+def _size(window: Window) -> tuple[int, int]:
+    return window.outer.height, window.outer.width

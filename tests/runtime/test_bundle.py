@@ -56,7 +56,7 @@ def test_levels_are_found_by_entropy_id(folder: Path) -> None:
     [
         ({"format": "zip of cats"}, "not a bundle"),
         ({"format_version": 99}, "version 99"),
-        ({"format_version": "2"}, "version '2', this release reads the whole numbers 1 to 2"),
+        ({"format_version": "2"}, "version '2', this release reads the whole numbers 1 to 3"),
         ({"receptive_field": {}}, "garbles a field: 'analysis' is missing; export"),
         ({"levels": []}, "no level"),
         ({"levels": "many"}, "export the bundle again"),
@@ -67,6 +67,12 @@ def test_levels_are_found_by_entropy_id(folder: Path) -> None:
 def test_a_garbled_manifest_is_refused(folder: Path, changes: dict, message: str) -> None:
     with pytest.raises(BundleError, match=message):
         Bundle.open(edit(folder, **changes))
+
+
+@pytest.mark.parametrize("version", [1, 2, 3])
+def test_every_version_that_was_written_reads(folder: Path, version: int) -> None:
+    opened = Bundle.open(edit(folder, format_version=version))
+    assert content_id(opened.entropy_arrays(0)) == opened.levels[0].entropy_id
 
 
 def test_a_changed_file_is_refused(folder: Path) -> None:

@@ -1,5 +1,7 @@
 """Laws of the entropy path: places are the packed channels, symbols are exact, ranges are bounded."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from fakes import PLANS, FakeBundle, FakeEngine, M
@@ -27,10 +29,11 @@ def test_places_are_the_packed_channels_of_the_group(plan: tuple) -> None:
         assert np.array_equal(found, packed[group_channels(group, 16)])
 
 
-def fake_path(level: int) -> EntropyPath:
+def fake_path(level: int, num_silent: int = 0) -> EntropyPath:
     bundle, engine = FakeBundle(), FakeEngine()
     contexts = [engine.open(bundle, level, f"context_g{group}") for group in range(len(PLANS[level]))]
-    return EntropyPath(PLANS[level], bundle.tables(level), M, engine.open(bundle, level, "hyper"), contexts)
+    tables = replace(bundle.tables(level), num_silent=num_silent)
+    return EntropyPath(PLANS[level], tables, M, engine.open(bundle, level, "hyper"), contexts)
 
 
 @pytest.mark.parametrize("level", range(3))
@@ -50,6 +53,27 @@ def test_decoding_finds_what_was_encoded(level: int, spread: float) -> None:
         assert np.array_equal(y_hat * 8, np.rint(y_hat * 8))
     for y, z, payload in zip(ys, zs, payloads, strict=True):
         assert path.encode([(y, z)]) == [payload]
+
+
+@pytest.mark.parametrize("level", range(3))
+@pytest.mark.parametrize("num_silent", [24, 30, 63])
+def test_silent_latents_are_their_means_and_take_no_bytes(level: int, num_silent: int) -> None:
+    rng = np.random.default_rng(level)
+    ys = [rng.normal(size=(M, 12, 8)).astype(np.float32) * 40 for _ in range(2)]
+    zs = [rng.normal(size=(4, 3, 2)).astype(np.float32) * 4 for _ in range(2)]
+    path, found = fake_path(level, num_silent), np.empty((2, M, 12, 8), np.float32)
+    payloads = path.encode(list(zip(ys, zs, strict=True)))
+    path.decode(payloads, found)
+    coded = np.abs(np.stack(ys) - found) <= 0.5 + 1e-5
+    if num_silent == 24:  # no index is below
+        assert coded.all()
+        assert payloads == fake_path(level).encode(list(zip(ys, zs, strict=True)))
+    else:
+        assert not coded.all()
+        others = fake_path(level).encode(list(zip(ys, zs, strict=True)))
+        assert all(len(payload) < len(other) for payload, other in zip(payloads, others, strict=True))
+    # What lies at a silent place does not matter, so a latent that is decoded is coded as itself.
+    assert path.encode(list(zip(found, zs, strict=True))) == payloads
 
 
 def test_symbols_out_of_range_are_refused() -> None:

@@ -1,5 +1,7 @@
 """Tables are integers that every machine reads alike, and cost almost nothing over the densities they stand for."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -87,13 +89,15 @@ def test_join_numbers_on():
         join(first, gaussian_tables(SCALES, precision=12))
 
 
-def test_arrays_round_trip(tmp_path):
-    tables = gaussian_tables(SCALES)
+@pytest.mark.parametrize("num_silent", [0, 1, 63])
+def test_arrays_round_trip(tmp_path, num_silent):
+    tables = replace(gaussian_tables(SCALES), num_silent=num_silent)
     np.savez(tmp_path / "tables.npz", **tables.to_arrays())
     with np.load(tmp_path / "tables.npz") as arrays:
         again = TableArrays.from_arrays(arrays)
     np.testing.assert_array_equal(again.frequencies, tables.frequencies)
-    assert again.precision == tables.precision
+    assert (again.precision, again.num_silent) == (tables.precision, num_silent)
+    assert ("num_silent" in tables.to_arrays()) == (num_silent > 0), "older entropy ids know of no such array"
     assert to_coder(again).num_bytes == to_coder(tables).num_bytes
 
 
@@ -104,6 +108,10 @@ def test_arrays_round_trip(tmp_path):
         ({"lengths": np.zeros(3)}, "lengths: expected int32, got float64"),
         ({"offsets": np.zeros((1, 3), np.int32)}, "offsets: expected int32, got int32 of"),
         ({"precision": np.zeros(2, np.int32)}, "precision: expected int32"),
+        ({"num_silent": np.array(64, np.int32)}, "num_silent: expected one int32 in 0..63, got int32 .* with 64"),
+        ({"num_silent": np.array(-1, np.int32)}, "num_silent: expected one int32 in 0..63, got int32 .* with -1"),
+        ({"num_silent": np.array(1)}, "num_silent: expected one int32 in 0..63, got int64"),
+        ({"num_silent": np.zeros(1, np.int32)}, r"num_silent: expected one int32 in 0..63, got int32 of \(1,\)"),
     ],
 )
 def test_wrong_arrays_are_refused(change, message):

@@ -114,7 +114,8 @@ class CompressAI:
         self._folder = TemporaryDirectory()
         image = Path(self._folder.name) / "photo.png"
         Image.fromarray(photo.pixels).save(image)
-        command = [str(python), str(COMPRESSAI_SCRIPT), str(image), f"--threads={threads}", f"--warmup={warmup}"]
+        found = python.absolute() if python.is_file() else python  # a bare name is looked for along PATH
+        command = [str(found), str(COMPRESSAI_SCRIPT), str(image), f"--threads={threads}", f"--warmup={warmup}"]
         pipes: dict[str, Any] = dict.fromkeys(("stdin", "stdout", "stderr"), subprocess.PIPE)
         try:
             self._process = subprocess.Popen(command, text=True, **pipes)

@@ -25,7 +25,14 @@ from ..training.complexity import part_macs
 from ..training.entropy import scale_table
 from ..training.model import Model
 from ..training.nodes import Architecture
-from ..training.structure.levels import MAX_LEVELS, LevelEntry, default_levels, learned_levels, load_table
+from ..training.structure.levels import (
+    MAX_LEVELS,
+    LevelEntry,
+    default_levels,
+    learned_levels,
+    load_learned,
+    load_table,
+)
 from .conformance import expected_digests, make_inputs
 from .graphs import build_parts
 from .int8 import CHOICES, int8_transforms
@@ -254,6 +261,17 @@ def _check(args: argparse.Namespace) -> None:
         parser().error(str(error))
 
 
+def _entries(args: argparse.Namespace, arch: Architecture, console: Console) -> list[LevelEntry]:
+    """The levels asked for; says where there are no learned ones."""
+    if args.table:
+        return load_table(args.table, arch)
+    if args.uniform:
+        return default_levels(arch, args.levels)
+    if load_learned(arch) is None:
+        console.print("no learned levels for a model of these sizes: uniform ones; basic-search finds a table")
+    return learned_levels(arch, args.levels)
+
+
 def main(argv: list[str] | None = None) -> int:
     """Entry point of `basic-export`: 0 done, 1 bad input or a part that does not equal the model, 2 wrong options."""
     args = parser().parse_args(argv)
@@ -264,8 +282,7 @@ def main(argv: list[str] | None = None) -> int:
         checkpoint = load_checkpoint(args.checkpoint)
         arch = checkpoint.model.arch
         int8 = args.int8 or ("none" if args.engine else "synthesis")
-        made = default_levels if args.uniform else learned_levels
-        entries = load_table(args.table, arch) if args.table else made(arch, args.levels)
+        entries = _entries(args, arch, console)
         summary = export(
             checkpoint, entries, _chosen(args.only, len(entries)), args.output, load_images(args.images), console, int8
         )

@@ -340,7 +340,11 @@ class Codec:
                 for (number, _, tile), part in zip(batch, parts, strict=True):
                     found[number].share(tile, part)
 
-        self._overlap.run(decode, batches, one_by_one=profile is not None)
+        try:
+            self._overlap.run(decode, batches, one_by_one=profile is not None)
+        except BaseException:  # a second interruption leaves jobs behind that still write
+            self._networks.rooms["latents"].forget()
+            raise
         return found
 
     def _batches(

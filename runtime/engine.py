@@ -13,6 +13,7 @@ from typing import Any, Literal, Protocol
 
 from numpy.typing import NDArray
 
+from . import _ans
 from .arguments import whole
 from .bundle import Bundle
 from .errors import EngineError
@@ -99,13 +100,18 @@ def open_engine(name: str = DEFAULT_ENGINE, num_threads: int | None = None) -> E
     """Start an engine by name; `num_threads` None leaves the number to it.
 
     Raises:
-        EngineError: an unknown name, or its library is missing or unfit; the message has the cure.
+        EngineError: an unknown name, its library is missing or unfit, or BASIC_SIMD names instructions that the
+            processor lacks; the message has the cure.
         ArgumentError: num_threads is no whole number in 1..MAX_THREADS.
     """
     if not isinstance(name, str) or name not in _ENGINES:
         raise EngineError(f"engine {name!r}: expected one of {', '.join(_ENGINES)}")
     if num_threads is not None:
         num_threads = whole("num_threads", num_threads, 1, MAX_THREADS)
+    try:
+        _ans.simd()
+    except ValueError as error:  # BASIC_SIMD asks for what is not here
+        raise EngineError(str(error)) from error
     engine: Engine = importlib.import_module(f".{_ENGINES[name][0]}", __package__).start(num_threads)
     return engine
 

@@ -164,7 +164,8 @@ def save_image(image: Image.Image, path: Path, standard_suffix: str = ".png") ->
             else:
                 image.save(cast(BinaryIO, _Writer(file)), kind, **options)
     except (ValueError, KeyError) as error:
-        raise ImageError(f"{path}: {kind} cannot hold an image of mode {image.mode} ({error}); use .png") from error
+        what = f"an image of mode {image.mode} and {image.width}x{image.height} pixels"
+        raise ImageError(f"{path}: {kind} cannot hold {what} ({error}); use .png") from error
     except OSError as error:  # of Pillow, since `replacing` names those of the system
         raise ImageError(f"{path}: cannot be written: {error}; .png holds every mode") from error
 

@@ -8,7 +8,7 @@ networks one at a time: while one batch holds the networks, others are being cod
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 from .engine import Array, Session, Traits
@@ -56,7 +56,10 @@ class Overlap:
         return found if 1 < self.num_threads <= len(found) else None
 
     def run(self, work: Callable[[Item], Result], batches: Sequence[Item], one_by_one: bool = False) -> list[Result]:
-        """`work` of every batch, in their order; the first error in that order is raised, the rest is not begun."""
+        """`work` of every batch, in their order; the first error in that order is raised, the rest is not begun.
+
+        Nothing of it runs on when this returns or raises: jobs write into memory of the caller.
+        """
         if one_by_one or max(self.num_jobs, self.num_threads) == 1 or len(batches) < 2:
             return [work(batch) for batch in batches]
         with self._lock:
@@ -69,6 +72,7 @@ class Overlap:
         finally:
             for future in futures:
                 future.cancel()
+            wait(futures)
 
     def close(self) -> None:
         """Let the threads end."""

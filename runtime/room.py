@@ -32,6 +32,10 @@ class Room(threading.local):
         found: NDArray[Any] = kept[:size].reshape(shape)
         return found
 
+    def forget(self) -> None:
+        """Ask for other memory next time: somebody may still write into this one."""
+        self._kept = None
+
     def arrays(self, shapes: Sequence[tuple[int, ...]], dtype: type[np.generic]) -> list[NDArray[Any]]:
         """Several, one behind the other."""
         ends = list(accumulate(math.prod(shape) for shape in shapes))

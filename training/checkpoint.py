@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from .model import Model
@@ -37,7 +37,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], config: dict[str, Any])
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        save_file({k: v.contiguous() for k, v in tensors.items()}, temporary, {"config": json.dumps(config)})
+        whole = save({k: v.contiguous() for k, v in tensors.items()}, {"config": json.dumps(config)})
+        temporary.write_bytes(whole)  # save_file would let nobody but the owner read it
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

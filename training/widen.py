@@ -220,8 +220,8 @@ def widen(old: Model, arch: Architecture, x: Tensor) -> Model:
     before, after = (old.arch.latent_channels, old.arch.trunk16), (arch.latent_channels, arch.trunk16)
     if after[0] - before[0] != after[1] - before[1] or after[1] <= before[1]:
         raise ValueError(
-            f"expected as many new trunk channels as latent channels, got {before[0]} -> {after[0]} and "
-            f"{before[1]} -> {after[1]}"
+            f"expected as many new trunk channels as latent channels, got latent channels {before[0]} -> {after[0]} "
+            f"and trunk16 {before[1]} -> {after[1]}; give both"
         )
     new = Model(arch)
     with torch.no_grad():
@@ -237,10 +237,18 @@ def main(argv: list[str] | None = None) -> int:
     p.add_argument("-o", "--output", required=True)
     p.add_argument("--data", required=True, help="folder of photographs to fit the new channels to")
     for size in SIZES:
-        p.add_argument(f"--{size.replace('_', '-')}", type=int, default=getattr(Architecture, size))
+        default = getattr(Architecture, size)
+        p.add_argument(f"--{size.replace('_', '-')}", type=int, default=default, help="of the new model (%(default)s)")
     p.add_argument("--num-crops", type=int, default=48)
     p.add_argument("--crop-size", type=int, default=256, help="multiple of 64")
     args = p.parse_args(argv)
+    if args.crop_size < 64 or args.crop_size % 64:
+        p.error(f"--crop-size: expected a multiple of 64, got {args.crop_size}")
+    for name in ("num_crops", *SIZES):
+        if getattr(args, name) < 1:
+            p.error(f"--{name.replace('_', '-')}: expected a positive number, got {getattr(args, name)}")
+    if args.latent_channels % 16:
+        p.error(f"--latent-channels: expected a multiple of 16, got {args.latent_channels}")
     try:
         checkpoint = load_checkpoint(args.checkpoint)
         torch.manual_seed(0)

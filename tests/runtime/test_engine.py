@@ -77,3 +77,12 @@ def test_wrong_inputs_and_models_are_engine_errors(bundle_path: Path, monkeypatc
     monkeypatch.setattr(bundle, "read", lambda file: b"not a network")
     with pytest.raises(EngineError, match="cannot open level"):
         opened.open(bundle, level, "hyper")
+
+
+def test_instructions_that_are_not_here_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    def simd() -> str:
+        raise ValueError("BASIC_SIMD: expected what this processor has (scalar), got foo")
+
+    monkeypatch.setattr(engine._ans, "simd", simd)
+    with pytest.raises(EngineError, match="BASIC_SIMD: expected"):
+        engine.open_engine()

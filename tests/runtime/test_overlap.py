@@ -1,5 +1,6 @@
 """Laws of overlapping: the same bytes as one batch after the other, coding beside networks, networks one at a time."""
 
+import concurrent.futures
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from fakes import FakeBundle, FakeEngine
 
 from basic.runtime import codec as codec_module
+from basic.runtime import overlap as overlap_module
 from basic.runtime.codec import Codec
 from basic.runtime.engine import Traits
 from basic.runtime.errors import BitstreamError
@@ -35,6 +37,45 @@ def test_files_and_images_do_not_depend_on_it(kind: str) -> None:
     assert data == one_by_one.encode(pixels, tile_size=256)
     assert np.array_equal(np.asarray(codec.decode(data)), np.asarray(one_by_one.decode(data)))
     assert sum(part == "hyper" for part, _ in engine.batches) >= 4
+    codec.close()
+
+
+def test_nothing_of_a_failed_run_goes_on() -> None:
+    """Jobs write into the caller's memory, which the next call uses again."""
+    overlap, begun, waited, ended = Overlap(Traits(overlap="queue")), threading.Event(), threading.Event(), []
+
+    def work(number: int) -> None:
+        if number == 0:
+            assert begun.wait(20)
+            raise BitstreamError("damaged")
+        begun.set()
+        assert waited.wait(20), "the run has ended, this job has not"
+        ended.append(number)
+
+    def waiting(futures: list) -> None:
+        waited.set()
+        concurrent.futures.wait(futures)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(BitstreamError):
+        patch.setattr(overlap_module, "wait", waiting)
+        overlap.run(work, [0, 1])
+    assert ended == [1]
+    overlap.close()
+
+
+def test_memory_of_a_failed_decode_is_not_used_again() -> None:
+    codec, _ = overlapping("queue")
+    pixels = image(700, 900)
+    data = codec.encode(pixels, tile_size=256)
+    expected = codec.decode_latents(data)
+    room = codec._networks.rooms["latents"]
+    before = room.array((8,), np.float32)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(codec_module, "_decode_tiles", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            codec.decode_latents(data)
+    assert not np.shares_memory(room.array((8,), np.float32), before)
+    assert np.array_equal(codec.decode_latents(data), expected)
     codec.close()
 
 

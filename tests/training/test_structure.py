@@ -313,6 +313,8 @@ def test_learned_levels_keep_their_targets(count: int) -> None:
 
 def test_an_architecture_without_a_learned_table_has_the_uniform_one() -> None:
     assert learned_levels(TINY, 3) == default_levels(TINY, 3)
+    with pytest.raises(ValueError, match=r"learned\.json: a level table learned for a model of other sizes"):
+        load_path(LEARNED, TINY)
 
 
 def test_a_damaged_learned_table_is_refused(tmp_path: Path) -> None:

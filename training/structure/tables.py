@@ -9,7 +9,7 @@ from typing import Any
 
 from ...runtime.groups import Plan, make_plan
 from ..nodes import Architecture
-from .levels import load_learned
+from .levels import TABLE_FORMAT, load_learned
 from .search import Visited
 from .space import PLAN, Choice, Space
 
@@ -100,13 +100,15 @@ def load_path(path: str | Path, arch: Architecture) -> SavedPath:
 
 
 def _learned_path(path: str | Path, arch: Architecture) -> SavedPath | None:
-    """The path in the notes of a level table of these sizes; None where the file is something else."""
+    """The path in the notes of a level table; None where the file is something else. ValueError: of other sizes."""
     try:
-        learned = load_learned(arch, Path(path))
-    except ValueError:
+        if json.loads(Path(path).read_text(encoding="utf-8"))["format"] != TABLE_FORMAT:
+            return None
+    except (OSError, ValueError, KeyError, TypeError):
         return None
+    learned = load_learned(arch, Path(path))
     if learned is None:
-        return None
+        raise ValueError(f"{path}: a level table learned for a model of other sizes; begin with basic-search levels")
     counts = {plan: count for count, plan in learned.plans.items()}
     choices = [entry.widths | {PLAN: counts[entry.plan]} for _, entry in learned.path]
     return SavedPath(choices, [()] * len(choices), learned.plans, {})

@@ -72,7 +72,8 @@ def _parser() -> argparse.ArgumentParser:
     _encode_parser(commands.add_parser("encode", help="images to .bsc files"))
     _decode_parser(commands.add_parser("decode", help=".bsc files to images"))
     info = commands.add_parser("info", help="what a .bsc file or a bundle holds")
-    info.add_argument("path", type=_path, metavar="FILE|BUNDLE", nargs="?", help="default: the packaged bundle")
+    what = "- is a file on standard input; default: the packaged bundle"
+    info.add_argument("path", type=_source, metavar="FILE|BUNDLE", nargs="?", help=what)
     info.add_argument("--bundle", type=_path, metavar="BUNDLE", help="say whether this bundle decodes the file")
     info.set_defaults(run=_info)
     check = commands.add_parser("doctor", help="what works on this machine, and why something does not")
@@ -260,6 +261,8 @@ def _latency_profile(args: argparse.Namespace) -> LatencyProfile | None:
 def _info(args: argparse.Namespace, log: Console) -> int:
     path = args.bundle if args.path is None else args.path
     row = describe(DEFAULT_BUNDLE if path is None else path)
+    if args.path is STANDARD:
+        row["file"] = _name(STANDARD)
     if args.bundle is not None and args.path is not None:
         if row["kind"] != "bitstream":
             raise ArgumentError(f"--bundle: expected {BITSTREAM_SUFFIX} FILE to ask about, {args.path} is a bundle")

@@ -14,16 +14,19 @@ from .bundle import Bundle
 from .codec import Codec
 from .engine import EngineStatus, available_engines, onnxruntime_packages
 from .errors import BasicError, BitstreamError
+from .files import STANDARD, read_bytes
 
 Row = dict[str, Any]
 
 
 def describe(path: Path) -> Row:
-    """A bitstream or a bundle.
+    """A bitstream (STANDARD: from standard input) or a bundle.
 
     Raises:
         BitstreamError, BundleError: it is neither, or damaged.
     """
+    if path is STANDARD:
+        return describe_bitstream(path)
     if not path.exists():
         raise BitstreamError(f"{path}: no such file or folder")
     if path.is_file():
@@ -38,7 +41,7 @@ def describe(path: Path) -> Row:
 
 def describe_bitstream(path: Path) -> Row:
     """Header and sizes; every checksum is verified, nothing is decoded."""
-    data = path.read_bytes()
+    data = read_bytes(path)
     header = bitstream.read_header(data)
     stream = bitstream.read(data, max_pixels=header.width * header.height)
     return {

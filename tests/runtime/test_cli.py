@@ -103,6 +103,11 @@ def test_standard_input_and_output_one_by_one(photo: Path, bundle: list[str]) ->
     assert found.returncode == 0 and b"bpp" in found.stdout
     assert piped(b"", "encode", photo, "-", "--level", 0, *bundle).stdout == coded.read_bytes()
     assert piped(b"", "decode", coded, "-", *bundle).stdout.startswith(b"\x89PNG")
+    of_file, of_pipe = (
+        json.loads(piped(data, "info", name, "--json").stdout)
+        for data, name in ((b"", coded), (coded.read_bytes(), "-"))
+    )
+    assert of_pipe == of_file | {"file": "standard input"}
     for data, words in ((b"", b"standard input: "), (photo.read_bytes()[:1000], b"standard input: ")):
         found = piped(data, "encode", "-", "-", *bundle)
         assert (found.returncode, found.stdout) == (1, b"") and found.stderr.startswith(b"basic: " + words)

@@ -28,8 +28,8 @@ from ..training.nodes import Architecture
 from ..training.structure.levels import (
     MAX_LEVELS,
     LevelEntry,
+    cut_levels,
     default_levels,
-    learned_levels,
     load_learned,
     load_table,
 )
@@ -267,9 +267,11 @@ def _entries(args: argparse.Namespace, arch: Architecture, console: Console) -> 
         return load_table(args.table, arch)
     if args.uniform:
         return default_levels(arch, args.levels)
-    if load_learned(arch) is None:
+    learned = load_learned(arch)
+    if learned is None:
         console.print("no learned levels for a model of these sizes: uniform ones; basic-search finds a table")
-    return learned_levels(arch, args.levels)
+        return default_levels(arch, args.levels)
+    return cut_levels(learned, arch, args.levels)
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -94,13 +94,13 @@ def budget(bench: "Bench", args: argparse.Namespace, stop: StopRequest) -> dict[
     for number, target in enumerate(targets(smallest, largest, args.levels)):
         bench.show(f"level {number}: exchanges within {target / unit:.4g}, {memo.num_measured} measured")
         cut.append(search.cut(visited, target))
-    notes = bench.notes() | {"cost": args.cost, "measurements": len(memo.values)}
+    notes = bench.notes() | {"cost": args.cost, "measurements": len(memo.values), "plans": _listed(chosen)}
     if args.trade_off:
         bench.show("the trade-off over rate")
         found = trade_off(space, search.evaluate, visited, cut, list(by_quality(bench.judge, bench.judge.quality)))
         _show_trade_off(bench, found)
         notes |= {"trade_off": [asdict(row) for row in found]}
-    return _write(bench, args, space, visited, cut, notes, memo, chosen)
+    return _write(bench, args, space, visited, cut, notes, memo)
 
 
 def cost_of(bench: "Bench", args: argparse.Namespace) -> Cost:
@@ -138,9 +138,8 @@ def _write(
     cut: Sequence[Visited],
     notes: dict[str, Any],
     memo: Memo,
-    plans: dict[int, Plan] | None = None,
 ) -> dict[str, Any]:
-    """Check the levels on the photographs kept apart, show and write them; `plans`: all that were searched."""
+    """Check the levels on the photographs kept apart, show and write them."""
     entries = [LevelEntry(*space.parts(found.choice)) for found in cut]
     rows = []
     for number, (found, entry) in enumerate(zip(cut, entries, strict=True)):
@@ -154,8 +153,7 @@ def _write(
         rows.append(row)
     _show_levels(bench, rows)
     front = pareto_front([*visited, *cut])
-    found_plans = {} if plans is None else {"plans": _listed(plans)}
-    save_table(args.output, space.arch, entries, notes | path_notes(space, front) | found_plans | {"levels": rows})
+    save_table(args.output, space.arch, entries, path_notes(space, front) | notes | {"levels": rows})
     memo.remove()
     worst = max(row["against_uniform"]["percent"] for row in rows[:-1] or rows)
     return {"table": str(args.output), "levels": len(entries), "worst_against_uniform_percent": worst}

@@ -39,17 +39,47 @@ def _stepped(x: Tensor, step: float) -> Tensor:
 
 
 def pack(y: Tensor) -> Tensor:
-    """Latent (B, M, h, w) -> packed latent (B, 4M, h/2, w/2), phase-major (see runtime/groups.py)."""
+    """Latent (B, M, h, w) -> packed latent (B, 4M, h/2, w/2), phase-major (see runtime/groups.py), channels last in
+    memory as y is."""
     b, m, h, w = y.shape
-    y = y.reshape(b, m, h // 2, 2, w // 2, 2).permute(0, 3, 5, 1, 2, 4)
-    return y.reshape(b, NUM_PHASES * m, h // 2, w // 2)
+    y = y.permute(0, 2, 3, 1).reshape(b, h // 2, 2, w // 2, 2, m).permute(0, 1, 3, 2, 4, 5)
+    return y.reshape(b, h // 2, w // 2, NUM_PHASES * m).permute(0, 3, 1, 2)
 
 
 def unpack(packed: Tensor) -> Tensor:
     """The inverse of `pack`."""
     b, m4, h, w = packed.shape
-    y = packed.reshape(b, 2, 2, m4 // NUM_PHASES, h, w).permute(0, 3, 4, 1, 5, 2)
-    return y.reshape(b, m4 // NUM_PHASES, 2 * h, 2 * w)
+    y = packed.permute(0, 2, 3, 1).reshape(b, h, w, 2, 2, m4 // NUM_PHASES).permute(0, 1, 3, 2, 4, 5)
+    return y.reshape(b, 2 * h, 2 * w, m4 // NUM_PHASES).permute(0, 3, 1, 2)
+
+
+class _Permuted(torch.autograd.Function):
+    """index_select with a permutation: its gradient is a selection too, where autograd's adds element by element."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, dim: int, order: Tensor, back: Tensor) -> Tensor:  # type: ignore[no-untyped-def]
+        ctx.dim, ctx.back = dim, back
+        return x.index_select(dim, order)
+
+    @staticmethod
+    def backward(ctx, grad: Tensor) -> tuple[Tensor, None, None, None]:  # type: ignore[no-untyped-def]
+        return grad.index_select(ctx.dim, ctx.back), None, None, None
+
+
+class _Quantised(torch.autograd.Function):
+    """y and real means -> means in eighths, and y_hat = round(y - mean) + mean.
+
+    Straight through: means have the gradient of the rounded ones, y that of y_hat, in which the mean cancels out.
+    """
+
+    @staticmethod
+    def forward(ctx, y: Tensor, means: Tensor) -> Pair:  # type: ignore[no-untyped-def]
+        means = (means * OUTPUT_SCALE).round_().mul_(1 / OUTPUT_SCALE)
+        return means, (y - means).round_().add_(means)
+
+    @staticmethod
+    def backward(ctx, of_means: Tensor, of_y_hat: Tensor) -> Pair:  # type: ignore[no-untyped-def]
+        return of_y_hat, of_means
 
 
 class Hyper(nn.Module):
@@ -130,24 +160,35 @@ class Context(nn.Module):
         scale indexes (real) and y_hat = round(y - mean) + mean, each (B, 4M, h, w), group after group as decoding goes.
 
         Weights and latent are put into coding order once, and each group takes its stretch of them: gathering them
-        group by group cost as much as the layers.
+        group by group cost as much as the layers. Everything is channels-last in memory.
         """
-        order = torch.cat([self.channels(group, packed.device) for group in plan])
+        inner, state = widths["context.inner"], state.contiguous(memory_format=torch.channels_last)
+        order = torch.tensor([node for group in plan for node in group], device=packed.device)
+        back = torch.argsort(order)
         sizes = [len(group) * self.node_channels for group in plan]
-        last = [torch.split(t[order], sizes) for t in self._last_layer(widths["context.inner"])]
-        weights, biases = (torch.split(t[order], sizes) for t in (self.read.weight, self.read.bias))
-        write = torch.split(self.write[: state.shape[1], order], sizes, dim=1)
+
+        def in_order(x: Tensor, dim: int, order: Tensor = order, back: Tensor = back) -> Tensor:
+            """Channels along `dim`, node by node, as they are coded."""
+            nodes = x.reshape(*x.shape[:dim], NUM_NODES, self.node_channels, *x.shape[dim + 1 :])
+            moved: Tensor = _Permuted.apply(nodes, dim, order, back)  # type: ignore[no-untyped-call]
+            return moved.reshape(x.shape)
+
+        last = [torch.split(in_order(t, 0), sizes) for t in self._last_layer(inner)]
+        weights, biases = (torch.split(in_order(t, 0), sizes) for t in (self.read.weight, self.read.bias))
+        write = torch.split(in_order(self.write[: state.shape[1]], 1), sizes, dim=1)
+        latents = torch.split(in_order(packed.permute(0, 2, 3, 1), 3), sizes, dim=3)
         found: list[tuple[Tensor, Tensor, Tensor]] = []
-        for step, (group, y) in enumerate(zip(plan, torch.split(packed[:, order], sizes, dim=1), strict=True)):
-            features = self.head(state, widths["context.inner"])
+        for step, (group, y) in enumerate(zip(plan, latents, strict=True)):
+            features = self.head(state, inner)
             means, indexes = self._outputs(features, *(t[step] for t in last))
-            means = round_through(means * OUTPUT_SCALE) / OUTPUT_SCALE
-            y_hat = round_through(y - means) + means
+            means, y_hat = _Quantised.apply(y.permute(0, 3, 1, 2), means)  # type: ignore[no-untyped-call]
             found.append((means, indexes, y_hat))
             if step + 1 < len(plan):
                 state = state + self._update(y_hat, group, weights[step], biases[step], write[step])
-        back = torch.argsort(order)
-        means, indexes, y_hat = (torch.cat(list(part), dim=1)[:, back] for part in zip(*found, strict=True))
+        means, indexes, y_hat = (
+            in_order(torch.cat(list(part), dim=1).permute(0, 2, 3, 1), 3, back, order).permute(0, 3, 1, 2)
+            for part in zip(*found, strict=True)
+        )
         return means, indexes, y_hat
 
     def channels(self, group: tuple[int, ...], device: torch.device) -> Tensor:

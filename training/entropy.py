@@ -15,6 +15,8 @@ NUM_SCALES = 64
 SCALE_MIN, SCALE_MAX = 0.11, 64.0
 LOG_SCALE_STEP = math.log(SCALE_MAX / SCALE_MIN) / (NUM_SCALES - 1)
 LIKELIHOOD_BOUND = 1e-9
+FAR = 9.0
+"""Standard deviations beyond which there is no mass to speak of (1e-19); exp and erfc are ten times as slow there."""
 
 
 def scale_table() -> Tensor:
@@ -42,7 +44,8 @@ class _GaussianBits(torch.autograd.Function):
         sigma = torch.exp(clamped.mul(LOG_SCALE_STEP).add_(math.log(SCALE_MIN)))
         # Both edges are taken on the side where erfc does not cancel.
         distance = residual.abs()
-        upper, lower = (distance - 0.5).div_(sigma), (distance + 0.5).div_(sigma)
+        upper = (distance - 0.5).div_(sigma).clamp_max_(FAR)
+        lower = (distance + 0.5).div_(sigma).clamp_max_(FAR)
         mass = torch.erfc(upper * math.sqrt(0.5)).sub_(torch.erfc(lower * math.sqrt(0.5))).mul_(0.5)
         mass.clamp_min_(LIKELIHOOD_BOUND)
         if any(ctx.needs_input_grad):

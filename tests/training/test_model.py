@@ -11,6 +11,7 @@ from basic.training.complexity import part_macs
 from basic.training.context import pack, unpack
 from basic.training.draw import Mix, draw
 from basic.training.entropy import NUM_SCALES, gaussian_bits, scale_table
+from basic.training.layers import round_through
 from basic.training.model import Model, quality_to_lambda
 from basic.training.nodes import Architecture
 from basic.training.structure.levels import load_learned
@@ -57,6 +58,37 @@ def test_means_of_a_group_do_not_depend_on_later_groups(model: Model) -> None:
     for g, equal in enumerate([True, True, True, False]):
         channels = group_channels(plan[g], model.arch.latent_channels)
         assert torch.equal(before[0][:, channels], after[0][:, channels]) is equal
+
+
+def test_context_gives_what_its_groups_give_one_by_one_and_the_same_gradients(model: Model) -> None:
+    plan, widths = quincunx(), model.arch.lightest()
+    context, inner, num_state = model.context, widths["context.inner"], widths["context.state"]
+    generator = torch.Generator().manual_seed(3)
+    packed = (torch.randn(2, 4 * model.arch.latent_channels, 2, 2, generator=generator) * 5).requires_grad_()
+    state = torch.randn(2, num_state, 2, 2, generator=generator).requires_grad_()
+    inputs = [packed, state, context.read.weight, context.write, context.mean.weight, context.scale.bias]
+
+    def one_by_one() -> tuple[torch.Tensor, ...]:
+        found, order, now = [], [], state
+        for group in plan:
+            rows = context.channels(group, packed.device)
+            means, indexes = context.outputs(context.head(now, inner), group)
+            means = round_through(means * 8) / 8
+            y_hat = round_through(packed[:, rows] - means) + means
+            now = now + context.update(y_hat, group, num_state)
+            found.append((means, indexes, y_hat))
+            order.append(rows)
+        back = torch.argsort(torch.cat(order))
+        return tuple(torch.cat(list(part), dim=1)[:, back] for part in zip(*found, strict=True))
+
+    weights = [torch.randn(packed.shape, generator=generator) for _ in range(3)]
+    results = []
+    for run in (lambda: context(state, packed, plan, widths), one_by_one):
+        outputs = run()
+        loss = sum((output * weight).sum() for output, weight in zip(outputs, weights, strict=True))
+        results.append([*outputs, *torch.autograd.grad(loss, inputs)])
+    for ours, plain in zip(*results, strict=True):
+        torch.testing.assert_close(ours, plain, rtol=1e-4, atol=1e-4)
 
 
 def test_packing_agrees_with_the_runtime() -> None:

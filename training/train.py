@@ -27,7 +27,7 @@ from .data import Photographs
 from .draw import Mix, draw, draw_level
 from .exact import fine_tune_entropy, rounded_weights
 from .loss import bits_per_pixel, mean_squared_error, rate_distortion_loss, warmup_stable_decay
-from .memory import keep_freed_memory
+from .memory import keep_freed_memory, keep_kernels
 from .metrics import evaluate_levels, psnr_db
 from .model import Model
 from .nodes import Architecture
@@ -214,6 +214,7 @@ def train(args: argparse.Namespace) -> int:
         if args.valid
         else None
     )
+    keep_kernels()
     keep_freed_memory(MODEL_BYTES + settings.batch_size * settings.crop_size**2 * STEP_BYTES_PER_PIXEL)
     torch.manual_seed(settings.seed)
     model = _model(args, state)

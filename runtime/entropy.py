@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from . import _ans
 from .engine import Array, Session
-from .errors import BitstreamError, EngineError
+from .errors import EngineError
 from .groups import NUM_PHASES, NUM_SLICES, Group, Plan
 from .profile import Profile, measure
 from .tables import TableArrays, to_coder
@@ -43,7 +43,7 @@ class EntropyPath:
         self._hyper = hyper
         self._contexts = contexts
         self._places = [_places(group, num_latents // NUM_SLICES) for group in plan]
-        self._last_z_indexes = np.empty(0, np.uint8)  # they depend on the size of tiles alone
+        self._last_z = _Indexes(np.empty((0, 0, 0), np.uint8), np.empty((0, 0, 0), np.int16))
 
     def encode(self, tiles: Sequence[tuple[Floats, Floats]], profile: Profile | None = None) -> list[bytes]:
         """Tiles of one shape -> a payload each; y float32 (M, h/16, w/16), z float32 (C, h/64, w/64), both unrounded.
@@ -60,7 +60,7 @@ class EntropyPath:
             symbols = np.empty((len(tiles), num_z + ys[0].size), np.int32)  # room; most of a light level is silent
             indexes = np.empty(symbols.shape, np.uint8)
             symbols[:, :num_z] = z_hat.reshape(len(tiles), -1)
-            indexes[:, :num_z] = self._z_indexes(z_hat[0, 0].size)
+            indexes[:, :num_z] = self._z_indexes(*z_hat.shape[2:]).indexes.reshape(-1)
             ends = [num_z] * len(tiles)
         state, y_hat = self._start(z_hat, profile), None
         for group, places in enumerate(self._places):
@@ -88,12 +88,12 @@ class EntropyPath:
             BitstreamError: a payload is damaged or holds symbols out of range.
         """
         height, width = ys[0].shape[1] // 4, ys[0].shape[2] // 4  # of z
-        z_indexes = self._z_indexes(height * width)
         with measure(profile, "coder"):
+            of_z = self._z_indexes(height, width)
             decoders = [_ans.Decoder(payload, self._tables) for payload in payloads]
             z_hat = np.empty((len(decoders), self._num_hyper, height, width), np.float32)
             for decoder, z in zip(decoders, z_hat, strict=True):
-                z.reshape(-1)[:] = _checked(decoder.decode(z_indexes))
+                decoder.decode_latents(of_z.indexes, of_z.means, z)
         state = self._start(z_hat, profile)
         y_hat = None
         for group, places in enumerate(self._places):
@@ -109,11 +109,12 @@ class EntropyPath:
         for decoder in decoders:
             decoder.finish()
 
-    def _z_indexes(self, num_positions: int) -> NDArray[np.uint8]:
-        kept = self._last_z_indexes
-        if len(kept) != num_positions * self._num_hyper:
+    def _z_indexes(self, height: int, width: int) -> "_Indexes":
+        kept, shape = self._last_z, (self._num_hyper, height, width)
+        if kept.indexes.shape != shape:
             channels = np.arange(NUM_SCALES, NUM_SCALES + self._num_hyper, dtype=np.uint8)
-            kept = self._last_z_indexes = np.repeat(channels, num_positions)
+            indexes = np.repeat(channels, height * width).reshape(shape)
+            kept = self._last_z = _Indexes(indexes, np.zeros(shape, np.int16))
         return kept
 
     def _group_result(self, group: int, means: NDArray[np.int16]) -> Floats | None:
@@ -132,6 +133,14 @@ class EntropyPath:
         with measure(profile, f"context_g{group}"):
             outputs = self._contexts[group].run(inputs)
         return outputs.get("state_out", state), outputs["means"], outputs["indexes"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Indexes:
+    """What the coder takes for z, (C, h/64, w/64): table numbers, and means of 0. They depend on its size alone."""
+
+    indexes: NDArray[np.uint8]
+    means: NDArray[np.int16]
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,10 +188,3 @@ def _round(z: Floats, z_hat: Floats) -> None:
     np.rint(z, out=z_hat)
     if not (z_hat.min() >= -MAX_SYMBOL and z_hat.max() <= MAX_SYMBOL):  # NaN is neither
         raise EngineError(f"analysis gave z in {z.min()}..{z.max()}: expected numbers within +-{MAX_SYMBOL}")
-
-
-def _checked(symbols: Ints) -> Ints:
-    low, high = symbols.min(), symbols.max()
-    if low < -MAX_SYMBOL or high > MAX_SYMBOL:
-        raise BitstreamError(f"symbols in {low}..{high}: expected within +-{MAX_SYMBOL}; the file is damaged")
-    return symbols

@@ -131,7 +131,7 @@ class TorchEngine:
         self._compiled, self._backend = compiled, backend
         self.device = "cuda" if torch.cuda.is_available() else "cpu"
         self.is_half = self.device == "cuda"
-        self.traits = Traits(window_size=4096, batch_pixels=1 << 24) if self.is_half else Traits()
+        self.traits = Traits(window_pixels=1 << 24, batch_pixels=1 << 24) if self.is_half else Traits()
         if num_threads is not None:
             torch.set_num_threads(num_threads)
         torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False

@@ -84,9 +84,9 @@ class Codec:
         `num_threads`: what the engine may use; None leaves it to the latency profile or the engine. `max_pixels`:
         larger images and files that ask for more are refused before anything is allocated for them. `window_size`: the
         largest side in pixels that analysis and synthesis see at once, margins apart; smaller takes less memory and
-        more time, the result is equal; None is the engine's choice (2048 on a CPU). `verify`: run the bundle's
-        conformance vectors of every level first. `latency_profile`: what basic-bench --save-profile wrote for this
-        bundle and engine; `budget_ms` of encoding and decoding needs it.
+        more time, the result is equal; None is the engine's choice (on a CPU 4096, and 6 Mpixel at most). `verify`:
+        run the bundle's conformance vectors of every level first. `latency_profile`: what basic-bench --save-profile
+        wrote for this bundle and engine; `budget_ms` of encoding and decoding needs it.
 
         Raises:
             BundleError: the bundle or the latency profile is missing or damaged.

@@ -42,13 +42,18 @@ class Session(Protocol):
         ...
 
 
+WINDOW_PIXELS = 6 << 20
+"""A 12 Mpixel photograph is two windows of as many."""
+
+
 @dataclass(frozen=True, slots=True)
 class Traits:
     """How an engine likes its work; engines without a `traits` get these.
 
     byte_images: analysis takes x as uint8 0..255 and synthesis gives x_hat so. block_images: sessions of a synthesis
-    have `run_blocks`, whose x_hat is float32 (B, H/8, W/8, 192), see ort_graph.py. window_size: largest side in pixels
-    of what transforms see at once, margins apart: at the full level 2048 take a few hundred MB. batch_pixels: windows
+    have `run_blocks`, whose x_hat is float32 (B, H/8, W/8, 192), see ort_graph.py. window_size: largest side of
+    what transforms see at once, window_pixels: the most pixels, margins apart both; at the full level 6 Mpixel take
+    several hundred MB. batch_pixels: windows
     of equal shape run through a transform together up to so many pixels; entropy_batch_pixels: likewise tiles through
     the entropy networks. overlap: whether one batch of tiles is coded while the networks run on another: "none";
     "turns", where the engine wants one network at a time; "queue", where it orders them itself. num_threads: of one
@@ -57,7 +62,8 @@ class Traits:
 
     byte_images: bool = False
     block_images: bool = False
-    window_size: int = 2048
+    window_size: int = 4096
+    window_pixels: int = WINDOW_PIXELS
     batch_pixels: int = 1 << 22
     entropy_batch_pixels: int = 1 << 20
     overlap: Literal["none", "turns", "queue"] = "none"

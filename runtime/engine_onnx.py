@@ -13,11 +13,13 @@ import numpy as np
 
 from . import _ans
 from .bundle import Bundle
-from .engine import Array, Traits
+from .engine import WINDOW_PIXELS, Array, Traits
 from .errors import EngineError
 from .ort_graph import BLOCK, in_blocks, in_floats
 
 _QUIET = 3  # errors only
+SMALL_WINDOW = 1 << 22
+"""Pixels of a window where more than two may be under way at once."""
 _INTEGERS: dict[str, type[np.generic]] = {"means": np.int16, "indexes": np.uint8}
 
 
@@ -31,7 +33,12 @@ class OnnxEngine:
         self._options = _options(ort, num_threads)
         used = num_threads or _num_cores()
         overlap: Literal["none", "turns"] = "none" if num_threads == 1 else "turns"
-        self.traits = Traits(block_images=True, overlap=overlap, num_threads=used)
+        self.traits = Traits(
+            block_images=True,
+            window_pixels=WINDOW_PIXELS if used <= 2 else SMALL_WINDOW,
+            overlap=overlap,
+            num_threads=used,
+        )
 
     def alone(self) -> "OnnxEngine":
         """The same with networks of one thread."""

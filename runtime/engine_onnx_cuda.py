@@ -47,7 +47,7 @@ class OnnxCudaEngine:
     """onnxruntime with the CUDA provider on one GPU."""
 
     name = "ort-cuda"
-    traits = Traits(window_size=4096, batch_pixels=1 << 24, entropy_batch_pixels=1 << 23, overlap="queue")
+    traits = Traits(window_pixels=1 << 24, batch_pixels=1 << 24, entropy_batch_pixels=1 << 23, overlap="queue")
 
     def __init__(self, ort: Any, device_id: int = 0) -> None:
         self._ort, self._device_id = ort, device_id

@@ -22,7 +22,9 @@ from .errors import EngineError
 from .trt_build import SIZE_CLASSES, EngineFiles, Progress, SizeClass, reporting, to_stderr
 from .trt_session import TrtSession
 
-TRAITS = Traits(byte_images=True, window_size=4096, batch_pixels=1 << 24, entropy_batch_pixels=1 << 23, overlap="queue")
+TRAITS = Traits(
+    byte_images=True, window_pixels=1 << 24, batch_pixels=1 << 24, entropy_batch_pixels=1 << 23, overlap="queue"
+)
 CURE = "pip install 'basic-nic[trt]'"
 
 

@@ -27,10 +27,11 @@ class Networks:
     """A bundle's networks on an engine, by level and part. Safe to share between threads."""
 
     def __init__(self, bundle: Bundle, engine: Engine, window_size: int | None = None) -> None:
-        """`window_size`: of the transforms, in pixels; None is the engine's choice. Raises ArgumentError."""
+        """`window_size`: largest side of the transforms' windows; None is the engine's choice. Raises ArgumentError."""
         self.traits = traits_of(engine)
         window_size = self.traits.window_size if window_size is None else window_size
         self.window_size = whole("window_size", window_size, UNIT, unit=UNIT)
+        self.window_pixels = min(self.traits.window_pixels, self.window_size**2)
         self.overlap = Overlap(self.traits)
         self.opened: dict[tuple[int, str], Any] = {}
         """By level and part; the entropy paths and a device of the codec's own too."""
@@ -86,6 +87,7 @@ class Networks:
             gain,
             margin,
             self.window_size,
+            self.window_pixels,
             traits.byte_images,
             traits.block_images,
             traits.batch_pixels,

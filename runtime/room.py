@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-MAX_KEPT_BYTES = 64 << 20
-"""What a thread keeps of one kind: enough for the latents of 16 Mpixel, or for a window of the default size."""
+MAX_KEPT_BYTES = 96 << 20
+"""What a thread keeps of one kind: enough for the latents of 24 Mpixel, or for a window of half of 12 Mpixel."""
 
 
 class Room(threading.local):

@@ -133,23 +133,49 @@ def tile_batches(sizes: Sequence[tuple[int, int]], tile_sizes: Sequence[int], ma
 
 
 @lru_cache(maxsize=_KEPT)
-def windows(height: int, width: int, size: int, margin: int, tile_size: int = UNIT) -> tuple[Window, ...]:
-    """Windows of an image: inner boxes of at most `size`, grown by `margin` pixels and clipped at the padded border.
+def windows(
+    height: int, width: int, size: int, margin: int, tile_size: int = UNIT, max_pixels: int | None = None
+) -> tuple[Window, ...]:
+    """Windows of an image: inner boxes, grown by `margin` pixels and clipped at the padded border.
 
-    Inner boxes are made of whole tiles of `tile_size`, unless `size` is smaller than those.
+    No inner box has a side above `size` or more than `max_pixels` (default: the square of `size`); of the cuts that
+    allow that, the one whose outer boxes have the fewest pixels in all, since margins are computed twice. Inner boxes
+    are made of whole tiles of `tile_size` where that takes no larger ones.
     """
     bottom, right = padded(height), padded(width)
-    rows, columns = (_joined(split(side, size), split(side, tile_size), size) for side in (bottom, right))
-    inner = [Box(a, c, b, d) for a, b in pairwise(rows) for c, d in pairwise(columns)]
+    limit = size**2 if max_pixels is None else max_pixels
+    best: tuple[int, list[int], list[int]] | None = None
+    for num_rows in range(-(-bottom // size), bottom // UNIT + 1):
+        cuts = _cuts(bottom, num_rows, size, tile_size)
+        if best is not None and _num_seen(cuts[0], margin) * right >= best[0]:
+            break  # more rows only add margins
+        for rows in cuts:
+            widest = min(size, limit // _longest(rows) // UNIT * UNIT)
+            if widest < UNIT:
+                continue
+            columns = _cuts(right, -(-right // widest), widest, tile_size)[0]
+            num_pixels = _num_seen(rows, margin) * _num_seen(columns, margin)
+            if best is None or num_pixels < best[0]:
+                best = num_pixels, rows, columns
+    assert best is not None  # boxes of one UNIT always do
+    inner = [Box(a, c, b, d) for a, b in pairwise(best[1]) for c, d in pairwise(best[2])]
     return tuple(Window(box, box.grown(margin, bottom, right)) for box in inner)
 
 
-def _joined(balanced: list[int], edges: list[int], most: int) -> list[int]:
-    """As few of the edges of tiles as runs of at most `most` need, or `balanced` where it will do or takes fewer."""
-    if set(balanced) <= set(edges) or max(b - a for a, b in pairwise(edges)) > most:
-        return balanced
-    found = [edges[0]]
-    for edge, after in pairwise([*edges[1:], edges[-1] + most + 1]):
-        if after - found[-1] > most:
-            found.append(edge)
-    return found if len(found) <= len(balanced) else balanced
+def _cuts(length: int, count: int, most: int, tile_size: int) -> list[list[int]]:
+    """Edges of `count` runs of at most `most`: made of as many tiles each, if that can be, and balanced ones."""
+    units, longer = divmod(length // UNIT, count)
+    balanced = [UNIT * (i * units + min(i, longer)) for i in range(count + 1)]
+    edges = split(length, tile_size)
+    of_tiles = [edges[(i * (len(edges) - 1) + count - 1) // count] for i in range(count + 1)]
+    fits = len(edges) > count and _longest(of_tiles) <= most
+    return [of_tiles, balanced] if fits else [balanced]
+
+
+def _longest(edges: list[int]) -> int:
+    return max(b - a for a, b in pairwise(edges))
+
+
+def _num_seen(edges: list[int], margin: int) -> int:
+    """How much all runs between `edges` see of a side, with their margins."""
+    return sum(min(edges[-1], b + margin) - max(0, a - margin) for a, b in pairwise(edges))

@@ -32,8 +32,9 @@ Batch = list[tuple[int, Window]]
 class Transform:
     """One transform of one level, with the gain of a quality: `gain` goes in with every window, (1, M, 1, 1).
 
-    `margin`: how far its outputs can see, in pixels; `window_size`: the largest inner side of its windows; `as_bytes`:
-    the session takes x as uint8; `in_blocks`: it has `run_blocks`; `batch_pixels`: a batch grows until it has so many.
+    `margin`: how far its outputs can see, in pixels; `window_size`, `window_pixels`: the largest inner side and
+    area of its windows; `as_bytes`: the session takes x as uint8; `in_blocks`: it has `run_blocks`; `batch_pixels`: a
+    batch grows until it has so many.
     `alone` gives a session of one thread, for work that `overlap` shares out. `room`: for what goes into the session.
     """
 
@@ -41,6 +42,7 @@ class Transform:
     gain: Floats
     margin: int
     window_size: int
+    window_pixels: int
     as_bytes: bool = False
     in_blocks: bool = False
     batch_pixels: int = 1 << 22
@@ -118,7 +120,8 @@ def analyse(
 def synthesis_windows(transform: Transform, header: Header) -> tuple[Window, ...]:
     """What a synthesis sees of an image at once; made of whole tiles where windows are as large."""
     margin = -(-transform.margin // LATENT) * LATENT
-    return windows(header.height, header.width, transform.window_size, margin, header.tile_size)
+    size, max_pixels = transform.window_size, transform.window_pixels
+    return windows(header.height, header.width, size, margin, header.tile_size, max_pixels)
 
 
 def synthesise(
@@ -153,8 +156,8 @@ def synthesise(
 
 def _batches(sizes: Sequence[tuple[int, int]], transform: Transform, margin: int, unit: int = UNIT) -> Iterator[Batch]:
     """(number of the image, window) in batches of equal outer shape and at most `transform.batch_pixels`."""
-    size = transform.window_size
-    found = ((number, window) for number, sides in enumerate(sizes) for window in windows(*sides, size, margin, unit))
+    kind = transform.window_size, margin, unit, transform.window_pixels
+    found = ((number, window) for number, sides in enumerate(sizes) for window in windows(*sides, *kind))
     return batches(((_size(window), (number, window)) for number, window in found), transform.batch_pixels)
 
 

@@ -61,7 +61,7 @@ def test_analysis_windows_agree_with_the_whole_image(codec: Codec, photo: Image.
     codec.encode(photo, level=level)
     session, gain = codec._networks.opened[level, "analysis"], codec.bundle.gain(63)
     margin = codec.bundle.receptive_field["analysis"]
-    whole, windowed = (analyse(Transform(session, gain, margin, size), [picture])[0] for size in (2048, 64))
+    whole, windowed = (analyse(Transform(session, gain, margin, size, size**2), [picture])[0] for size in (2048, 64))
     everything = next(iter(tiles(*photo.size[::-1], 2048)))
     assert len(whole) == 1 < len(windowed)
     for one, other in zip(cut(whole, everything), cut(windowed, everything), strict=True):

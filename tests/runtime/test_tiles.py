@@ -1,5 +1,7 @@
 """Laws of tiles: they cover the padded image exactly, balanced; windows see their margin."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -64,6 +66,36 @@ def test_windows_are_made_of_tiles_where_they_can_be(height: int, width: int, si
         assert max(box.height, box.width) <= size
         seen[box.slices] += 1
     assert np.all(seen == 1)
+
+
+@given(st.integers(1, 1200), st.integers(1, 1200), sizes, sizes, st.integers(0, 200), st.integers(1, 40))
+@settings(deadline=None)
+def test_windows_keep_their_limits_and_no_even_cut_sees_fewer_pixels(
+    height: int, width: int, size: int, tile_size: int, margin: int, num_units: int
+) -> None:
+    limit, sides = num_units * tiles.UNIT**2, (tiles.padded(height), tiles.padded(width))
+    found = tiles.windows(height, width, size, margin, tile_size, limit)
+    for window in found:
+        assert max(window.inner.height, window.inner.width) <= size
+        assert window.inner.height * window.inner.width <= limit
+
+    def evenly(length: int) -> list[tuple[int, int]]:
+        """Of each number of runs: the longest run, and how much all see with their margins."""
+        cuts = [tiles.split(length, tiles.UNIT * most) for most in range(1, length // tiles.UNIT + 1)]
+        return [
+            (cut[1] - cut[0], sum(min(length, b + margin) - max(0, a - margin) for a, b in pairwise(cut)))
+            for cut in cuts
+        ]
+
+    rows, columns = (evenly(side) for side in sides)
+    fewest = min(
+        seen_rows * seen_columns
+        for tallest, seen_rows in rows
+        for widest, seen_columns in columns
+        if max(tallest, widest) <= size and tallest * widest <= limit
+    )
+    seen = sum(window.outer.height * window.outer.width for window in found)
+    assert seen <= fewest
 
 
 def test_tiles_lie_within_windows_of_twice_their_size() -> None:

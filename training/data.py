@@ -7,7 +7,8 @@ that was never stopped, with no state of a data loader to save.
 import io
 import sys
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,20 @@ Pixels = NDArray[np.uint8]
 class Photographs:
     """All usable images of a source, each (H, W, 3) uint8 with both sides at least `crop_size`."""
 
-    def __init__(self, source: str | Path, crop_size: int = 256, limit: int | None = None) -> None:
+    def __init__(
+        self, source: str | Path, crop_size: int = 256, limit: int | None = None, skip: str | None = None
+    ) -> None:
+        """`limit`: the first so many; `skip`: leave out files whose names match, as in a shell ("bsds_*")."""
         self.crop_size = crop_size
         self.images: list[Pixels] = []
-        num_bytes = num_small = 0
-        for name, opened in _open_images(Path(source)):
+        num_bytes = num_small = num_skipped = 0
+        for name, data in _open_files(Path(source)):
+            if skip is not None and fnmatchcase(name, skip):
+                num_skipped += 1
+                continue
+            opened = _open_one(name, data())
+            if opened is None:
+                continue
             pixels = np.asarray(opened.convert("RGB"))
             if min(pixels.shape[:2]) < crop_size:
                 num_small += 1
@@ -43,12 +53,14 @@ class Photographs:
             self.images.append(pixels)
             if limit is not None and len(self.images) >= limit:
                 break
+        if skip is not None:
+            print(f"skipped {num_skipped} files named {skip}", file=sys.stderr)
         if num_small:
             print(f"left out {num_small} images smaller than {crop_size}x{crop_size}", file=sys.stderr)
         if not self.images:
             raise ValueError(
                 f"{source}: expected photographs of at least {crop_size}x{crop_size} pixels, "
-                f"found none ({num_small} smaller)"
+                f"found none ({num_small} smaller, {num_skipped} skipped)"
             )
         # An image is drawn in proportion to its pixels, so that every region is seen equally often.
         areas = np.array([image.shape[0] * image.shape[1] for image in self.images], np.float64)
@@ -85,28 +97,29 @@ def to_tensor(pixels: Pixels) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div_(255.0)
 
 
-def _open_images(source: Path) -> Iterator[tuple[str, Image.Image]]:
+def _open_files(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Names of images, and what reads each."""
     if source.is_dir():
         for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES):
-            yield from _open_one(path.name, path.read_bytes())
+            yield path.name, path.read_bytes
     elif source.is_file() and tarfile.is_tarfile(source):
         with tarfile.open(source) as tar:
             for member in tar:
                 if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
                     stream = tar.extractfile(member)
                     assert stream is not None  # a regular file always has one
-                    yield from _open_one(member.name, stream.read())
+                    yield Path(member.name).name, stream.read
     else:
         raise ValueError(f"{source}: expected a folder of photographs or a tar of crops, found neither")
 
 
-def _open_one(name: str, data: bytes) -> Iterator[tuple[str, Image.Image]]:
-    """The image, or nothing with a line on stderr where it is damaged: one bad file must not end a long run."""
+def _open_one(name: str, data: bytes) -> Image.Image | None:
+    """The image, or None with a line on stderr where it is damaged: one bad file must not end a long run."""
     try:
         image = Image.open(io.BytesIO(data))
         image.load()
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
         reason = "no image that Pillow can read" if isinstance(error, UnidentifiedImageError) else error
         print(f"left out {name}: {reason}", file=sys.stderr)
-        return
-    yield name, image
+        return None
+    return image

@@ -45,7 +45,8 @@ MS_SSIM_CROP = 192  # five scales with windows of 11 need more than 160 pixels
 
 @dataclass(frozen=True)
 class Settings:
-    """What a run is made of; a resumed run keeps its own, save for the horizon (steps, decay) and the learning rate."""
+    """What a run is made of; a resumed run keeps its own, save for the horizon (steps, decay), the learning rate and
+    which of its photographs it leaves out."""
 
     data: str
     steps: int
@@ -61,6 +62,7 @@ class Settings:
     exact: bool = False  # fine-tune the entropy part for its integer networks
     table: str | None = None  # fine-tune for this level table: draw its levels alone
     seed: int = 0
+    skip: str | None = None  # files of `data` that are left out
 
 
 @torch.no_grad()
@@ -206,7 +208,7 @@ def train(args: argparse.Namespace) -> int:
     settings = _settings(args, state)
     if state.exists() and args.init:
         raise ValueError(f"{state}: a run to resume is here already; leave --init out, or choose another --output")
-    photographs = Photographs(settings.data, settings.crop_size)
+    photographs = Photographs(settings.data, settings.crop_size, skip=settings.skip)
     valid = (
         Photographs(args.valid, settings.crop_size, limit=args.num_valid).center_crops(
             args.num_valid, settings.crop_size
@@ -327,6 +329,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="basic-train", description=(__doc__ or "").splitlines()[0])
     p.add_argument("--version", action="version", version=f"%(prog)s (basic-nic) {__version__}")
     p.add_argument("--data", help="folder of photographs, or a tar of crops")
+    p.add_argument("--skip", metavar="NAMES", help="leave out files so named, as in a shell: 'bsds_*'")
     p.add_argument("--valid", help="folder of held-out photographs to report on")
     p.add_argument("--output", default="runs/basic-s", help="folder of the run; one with a state is resumed")
     p.add_argument("--init", help="checkpoint to start the weights from (warm restart)")

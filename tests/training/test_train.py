@@ -10,6 +10,7 @@ import tarfile
 import time
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -103,6 +104,25 @@ def test_a_folder_and_a_tar_of_the_same_pictures_give_the_same_crops(photographs
     batches = [Photographs(source, 64).batch(3, 1, 4) for source in (photographs, archive)]
     assert torch.equal(*batches)
     assert batches[0].shape == (4, 3, 64, 64) and batches[0].min() >= 0 and batches[0].max() <= 1
+
+
+@pytest.mark.parametrize("as_tar", [False, True])
+def test_skipped_pictures_are_never_seen(as_tar: bool, photographs: Path, tmp_path: Path) -> None:
+    (tmp_path / "some").mkdir()
+    first, *others = sorted(photographs.iterdir())
+    (tmp_path / "some" / f"left_{first.name}").write_bytes(first.read_bytes())
+    for path in others:
+        (tmp_path / "some" / path.name).write_bytes(path.read_bytes())
+    source = tmp_path / "some"
+    if as_tar:
+        source = tmp_path / "some.tar"
+        with tarfile.open(source, "w") as tar:
+            tar.add(tmp_path / "some", "some")
+    found, everything = Photographs(source, 64, skip="left_*"), Photographs(photographs, 64)
+    assert len(found.images) == len(others)
+    assert all(np.array_equal(a, b) for a, b in zip(found.images, everything.images[1:], strict=True))
+    with pytest.raises(ValueError, match=f"{len(others) + 1} skipped"):
+        Photographs(source, 64, skip="*")
 
 
 def test_damaged_pictures_are_left_out_by_name(

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from ..runtime.engine_oracle import Layers, run_parts
 from ..runtime.groups import Plan, group_channels, pack, unpack
+from ..training.data import spread
 from ..training.entropy import gaussian_bits
 from ..training.model import Model
 from ..training.nodes import Widths
@@ -43,10 +44,11 @@ class Difference:
 
 
 def load_images(folder: str | Path | None, limit: int = 4) -> list[Tensor]:
-    """Photographs as (1, 3, H, W) in 0..1, cut to multiples of 64 and at most 512 a side."""
+    """Photographs as (1, 3, H, W) in 0..1, cut to multiples of 64 and at most 512 a side; spread over the folder."""
     source = Path(folder) if folder else SAMPLES
+    paths = sorted(p for p in source.glob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
     found = []
-    for path in sorted(p for p in source.glob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))[:limit]:
+    for path in spread(paths, limit)[:limit]:
         with Image.open(path) as image:
             pixels = np.asarray(image.convert("RGB"), np.float32) / np.float32(255.0)
         height, width = (min(512, side // 64 * 64) for side in pixels.shape[:2])

@@ -88,9 +88,12 @@ def split(length: int, most: int) -> list[int]:
 
     Runs differ by at most one UNIT, longer ones first: split(1088, 1024) == [0, 576, 1088].
     """
-    units, most_units = length // UNIT, most // UNIT
-    count = -(-units // most_units)
-    size, longer = divmod(units, count)
+    return _balanced(length, -(-length // (most // UNIT * UNIT)))
+
+
+def _balanced(length: int, count: int) -> list[int]:
+    """Edges of `count` runs that differ by at most one UNIT, longer ones first."""
+    size, longer = divmod(length // UNIT, count)
     return [UNIT * (i * size + min(i, longer)) for i in range(count + 1)]
 
 
@@ -164,9 +167,7 @@ def windows(
 
 def _cuts(length: int, count: int, most: int, tile_size: int) -> list[list[int]]:
     """Edges of `count` runs of at most `most`: made of as many tiles each, if that can be, and balanced ones."""
-    units, longer = divmod(length // UNIT, count)
-    balanced = [UNIT * (i * units + min(i, longer)) for i in range(count + 1)]
-    edges = split(length, tile_size)
+    balanced, edges = _balanced(length, count), split(length, tile_size)
     of_tiles = [edges[(i * (len(edges) - 1) + count - 1) // count] for i in range(count + 1)]
     fits = len(edges) > count and _longest(of_tiles) <= most
     return [of_tiles, balanced] if fits else [balanced]

@@ -4,7 +4,7 @@ What a newcomer gets wrong: a window keeps only its inner part, where the networ
 the whole image. So windows change the result by rounding at most, and memory depends on the size of a window alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -50,6 +50,12 @@ class Transform:
     alone: Callable[[], Session] | None = None
     room: Room = field(default_factory=Room)
 
+    def windows(self, height: int, width: int, unit: int, tile_size: int) -> tuple[Window, ...]:
+        """What it sees of an image at once, with margins of whole `unit`s; made of whole tiles where windows
+        are as large."""
+        margin = -(-self.margin // unit) * unit
+        return windows(height, width, self.window_size, margin, tile_size, self.window_pixels)
+
     def each(self, work: Callable[[list[Item], Session], None], batches: list[list[Item]], one_by_one: bool) -> None:
         """`work` of every batch, side by side where that keeps all threads busy."""
         shared = None if one_by_one or self.overlap is None else self.overlap.shared_out(batches)
@@ -91,8 +97,11 @@ def analyse(
     transform: Transform, pictures: Sequence[Picture], tile_size: int = UNIT, profile: Profile | None = None
 ) -> list[list[Piece]]:
     """For each picture the pieces of y and z, made of whole tiles of `tile_size` where windows are as large."""
-    margin = -(-transform.margin // UNIT) * UNIT
-    sizes = [(picture.height, picture.width) for picture in pictures]
+    seen = (
+        (_size(window), (number, window))
+        for number, picture in enumerate(pictures)
+        for window in transform.windows(picture.height, picture.width, UNIT, tile_size)
+    )
     found: list[list[Piece]] = [[] for _ in pictures]
     pinned = Room()
 
@@ -113,15 +122,13 @@ def analyse(
             z = outputs["z"][i][:, *inner.scaled(1, UNIT).slices]
             found[number].append(Piece(window.inner, y, z))
 
-    transform.each(work, list(_batches(sizes, transform, margin, tile_size)), one_by_one=profile is not None)
+    transform.each(work, list(batches(seen, transform.batch_pixels)), one_by_one=profile is not None)
     return found
 
 
 def synthesis_windows(transform: Transform, header: Header) -> tuple[Window, ...]:
-    """What a synthesis sees of an image at once; made of whole tiles where windows are as large."""
-    margin = -(-transform.margin // LATENT) * LATENT
-    size, max_pixels = transform.window_size, transform.window_pixels
-    return windows(header.height, header.width, size, margin, header.tile_size, max_pixels)
+    """What a synthesis sees of an image at once."""
+    return transform.windows(header.height, header.width, LATENT, header.tile_size)
 
 
 def synthesise(
@@ -152,13 +159,6 @@ def synthesise(
         for window, seen in zip(latent.windows, latent.seen, strict=True)
     ]
     transform.each(work, list(batches(found, transform.batch_pixels)), one_by_one=profile is not None)
-
-
-def _batches(sizes: Sequence[tuple[int, int]], transform: Transform, margin: int, unit: int = UNIT) -> Iterator[Batch]:
-    """(number of the image, window) in batches of equal outer shape and at most `transform.batch_pixels`."""
-    kind = transform.window_size, margin, unit, transform.window_pixels
-    found = ((number, window) for number, sides in enumerate(sizes) for window in windows(*sides, *kind))
-    return batches(((_size(window), (number, window)) for number, window in found), transform.batch_pixels)
 
 
 def _size(window: Window) -> tuple[int, int]:

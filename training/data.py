@@ -7,9 +7,10 @@ that was never stopped, with no state of a data loader to save.
 import io
 import sys
 import tarfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,7 @@ SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 MEMORY_LIMIT_BYTES = 8 << 30
 
 Pixels = NDArray[np.uint8]
+Item = TypeVar("Item")
 
 
 class Photographs:
@@ -29,11 +31,12 @@ class Photographs:
     def __init__(
         self, source: str | Path, crop_size: int = 256, limit: int | None = None, skip: str | None = None
     ) -> None:
-        """`limit`: the first so many; `skip`: leave out files whose names match, as in a shell ("bsds_*")."""
+        """`limit`: at most so many, spread over the source, since neighbours by name are often of one kind; `skip`:
+        leave out files whose names match, as in a shell ("bsds_*")."""
         self.crop_size = crop_size
         self.images: list[Pixels] = []
         num_bytes = num_small = num_skipped = 0
-        for name, data in _open_files(Path(source)):
+        for name, data in _open_files(Path(source), limit):
             if skip is not None and fnmatchcase(name, skip):
                 num_skipped += 1
                 continue
@@ -97,18 +100,26 @@ def to_tensor(pixels: Pixels) -> Tensor:
     return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2).float().div_(255.0)
 
 
-def _open_files(source: Path) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    """Names of images, and what reads each."""
+def spread(items: Sequence[Item], count: int | None) -> list[Item]:
+    """All items, but first `count` of them at equal distances; None: in their order."""
+    if count is None or not 0 < count < len(items):
+        return list(items)
+    chosen = {i * len(items) // count for i in range(count)}
+    return [items[i] for i in sorted(range(len(items)), key=lambda i: i not in chosen)]
+
+
+def _open_files(source: Path, count: int | None) -> Iterator[tuple[str, Callable[[], bytes]]]:
+    """Names of images, and what reads each; as `spread` orders them."""
     if source.is_dir():
-        for path in sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES):
+        for path in spread(sorted(p for p in source.rglob("*") if p.suffix.lower() in SUFFIXES), count):
             yield path.name, path.read_bytes
     elif source.is_file() and tarfile.is_tarfile(source):
         with tarfile.open(source) as tar:
-            for member in tar:
-                if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES:
-                    stream = tar.extractfile(member)
-                    assert stream is not None  # a regular file always has one
-                    yield Path(member.name).name, stream.read
+            files = [member for member in tar if member.isfile() and Path(member.name).suffix.lower() in SUFFIXES]
+            for member in spread(files, count):
+                stream = tar.extractfile(member)
+                assert stream is not None  # a regular file always has one
+                yield Path(member.name).name, stream.read
     else:
         raise ValueError(f"{source}: expected a folder of photographs or a tar of crops, found neither")
 

@@ -13,11 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from basic.training import train as train_module
 from basic.training.checkpoint import load_checkpoint, save_checkpoint
-from basic.training.data import Photographs
+from basic.training.data import Photographs, spread
 from basic.training.draw import PARTS, draw_level
 from basic.training.loss import warmup_stable_decay
 from basic.training.model import Model
@@ -104,6 +105,25 @@ def test_a_folder_and_a_tar_of_the_same_pictures_give_the_same_crops(photographs
     batches = [Photographs(source, 64).batch(3, 1, 4) for source in (photographs, archive)]
     assert torch.equal(*batches)
     assert batches[0].shape == (4, 3, 64, 64) and batches[0].min() >= 0 and batches[0].max() <= 1
+
+
+@pytest.mark.parametrize("count", [1, 3, 16, 58, 59])
+def test_spreading_keeps_every_item_and_puts_the_first_at_equal_distances(count: int) -> None:
+    found = spread(range(59), count)
+    steps = np.diff([*found[:count], 59])
+    assert sorted(found) == list(range(59)) and found[0] == 0 and steps.max() - steps.min() <= 1
+
+
+@pytest.mark.parametrize("count", [0, 60, None])
+def test_spreading_leaves_the_order_where_no_part_of_the_items_is_asked_for(count: int | None) -> None:
+    assert spread(range(59), count) == list(range(59))
+
+
+def test_few_of_many_pictures_come_from_all_over_the_source(tmp_path: Path) -> None:
+    for i in range(9):
+        Image.new("RGB", (64, 64), (i, 0, 0)).save(tmp_path / f"{i}.png")
+    Image.new("RGB", (63, 64)).save(tmp_path / "3.png")  # too small: the next one takes its place
+    assert [int(image[0, 0, 0]) for image in Photographs(tmp_path, 64, limit=3).images] == [0, 6, 1]
 
 
 @pytest.mark.parametrize("as_tar", [False, True])

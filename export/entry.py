@@ -1,19 +1,37 @@
 """`basic-export` as a command: engine files from a bundle need no torch; a bundle needs the train extra."""
 
 import sys
+from pathlib import Path
 
-from ..runtime.extras import run_with_extra
+from ..runtime.command import run_command
+
+OUTPUT_OPTIONS = ("-o", "--output")
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run export.cli.main, or name the cure where a package of the extra is not here (exit status 1)."""
+    """Run export.to_tensorrt.main or export.cli.main."""
     arguments = sys.argv[1:] if argv is None else argv
-    from .to_tensorrt import is_for_bundle
-    from .to_tensorrt import main as build
-
     if is_for_bundle(arguments):
-        return build(arguments)
-    return run_with_extra("basic-export", "train", f"{__package__}.cli", arguments)
+        return run_command("basic-export", f"{__package__}.to_tensorrt", arguments)
+    return run_command("basic-export", f"{__package__}.cli", arguments, "train")
+
+
+def is_for_bundle(argv: list[str]) -> bool:
+    """Whether a command line names a bundle to start from rather than a checkpoint."""
+    before = ["", *argv]
+    named = [word for word, last in zip(argv, before, strict=False) if last not in OUTPUT_OPTIONS]
+    return any(_is_bundle(Path(word)) for word in named if not word.startswith("-"))
+
+
+def _is_bundle(path: Path) -> bool:
+    if path.is_dir():
+        from ..runtime.bundle import MANIFEST
+
+        return (path / MANIFEST).is_file()
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        return file.read(2) == b"PK"
 
 
 if __name__ == "__main__":

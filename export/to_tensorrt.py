@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__
-from ..runtime.bundle import MANIFEST, Bundle
+from ..runtime.bundle import Bundle
 from ..runtime.conformance import require_exact
 from ..runtime.engine_trt import TrtEngine
 from ..runtime.engine_trt import start as start_tensorrt
@@ -20,23 +20,6 @@ from ..runtime.errors import BasicError
 from ..runtime.trt_build import beside_folder
 
 ENGINES = ("trt",)
-OUTPUT_OPTIONS = ("-o", "--output")
-
-
-def is_for_bundle(argv: list[str]) -> bool:
-    """Whether a command line names a bundle to start from rather than a checkpoint."""
-    before = ["", *argv]
-    named = [word for word, last in zip(argv, before, strict=False) if last not in OUTPUT_OPTIONS]
-    return any(_is_bundle(Path(word)) for word in named if not word.startswith("-"))
-
-
-def _is_bundle(path: Path) -> bool:
-    if path.is_dir():
-        return (path / MANIFEST).is_file()
-    if not path.is_file():
-        return False
-    with path.open("rb") as file:
-        return file.read(2) == b"PK"
 
 
 def level_numbers(text: str) -> list[int]:
@@ -86,7 +69,7 @@ def parser() -> argparse.ArgumentParser:
     p = argparse.ArgumentParser(prog="basic-export", description=(__doc__ or "").splitlines()[0])
     p.add_argument("--version", action="version", version=f"%(prog)s (basic-nic) {__version__}")
     p.add_argument("bundle", type=Path, metavar="BUNDLE", help="a bundle: a folder or one file")
-    p.add_argument("--engine", choices=ENGINES, required=True, help="build engine files for it")
+    p.add_argument("--engine", choices=ENGINES, help="build engine files for it; needed here")
     p.add_argument("-o", "--output", type=Path, metavar="DIR", help="for the files (default: BUNDLE.engines)")
     p.add_argument("--only", help="levels to build, as in 0,3,7 (default: all that the bundle has)")
     return p
@@ -95,6 +78,11 @@ def parser() -> argparse.ArgumentParser:
 def main(argv: list[str] | None = None) -> int:
     """0 done, 1 bad input or no working TensorRT, 2 wrong options."""
     args = parser().parse_args(argv)
+    if args.engine is None:
+        parser().error(
+            f"{args.bundle}: expected a checkpoint (.safetensors) to make a bundle from, this is a bundle; "
+            f"--engine {ENGINES[0]} builds its engine files"
+        )
     try:
         bundle = Bundle.open(args.bundle)
         levels = _levels(bundle, args.only)

@@ -8,6 +8,7 @@ wrong. The same for the other commands.
 import argparse
 import io
 import json
+import os
 import re
 import sys
 import warnings
@@ -29,7 +30,7 @@ from .bundle import DEFAULT_BUNDLE, Bundle
 from .codec import DEFAULT_QUALITY, DEFAULT_TILE_SIZE, Codec
 from .describe import decodes, describe, doctor
 from .engine import DEFAULT_ENGINE, MAX_THREADS, engine_names
-from .errors import ArgumentError, BasicError, ImageWarning
+from .errors import ArgumentError, BasicError, ImageError, ImageWarning
 from .files import (
     BITSTREAM_SUFFIX,
     STANDARD,
@@ -157,10 +158,20 @@ def _target(text: str) -> Path:
     return standard_or_path(text, output=True) if text else _path(text)
 
 
+class _Target(argparse.Action):
+    """OUT as `target`; as `to_folder` whether it ends like a folder's name, which a Path forgets."""
+
+    def __call__(self, parser: object, args: argparse.Namespace, value: Any, option: object = None) -> None:
+        try:
+            args.target, args.to_folder = _target(value), value.endswith(("/", os.sep))
+        except argparse.ArgumentTypeError as error:
+            raise argparse.ArgumentError(self, str(error)) from None
+
+
 def _common(parser: argparse.ArgumentParser, source: str, target: str) -> None:
     add = parser.add_argument
     add("source", type=_source, metavar="IN", help=f"{source}; - is standard input")
-    add("target", type=_target, metavar="OUT", help=f"{target}; - is standard output")
+    add("target", action=_Target, metavar="OUT", help=f"{target}; - is standard output")
     add("--bundle", type=_path, metavar="BUNDLE", help="folder or zip (default: the packaged one)")
     add("--engine", default=DEFAULT_ENGINE, choices=engine_names(), help="default: %(default)s")
     add("--threads", type=_threads, metavar="N", help="of the engine (default: the profile's, or the engine's choice)")
@@ -201,7 +212,13 @@ def _encode(args: argparse.Namespace, log: Console) -> int:
         row |= {} if args.budget_ms is None else {"level": bitstream.read(found.data, args.max_pixels).header.level}
         return row | {"quality": found.quality} | ({} if found.psnr_db is None else {"psnr_db": found.psnr_db})
 
-    return _each(args, log, pairs(args.source, args.target, image_suffixes(), BITSTREAM_SUFFIX), one)
+    suffixes = image_suffixes()
+    files = pairs(args.source, args.target, suffixes, BITSTREAM_SUFFIX)
+    for _, target in files:
+        if target is not STANDARD and target.suffix.lower() in suffixes:
+            message = f"warning: {target}: takes a bitstream, though its name is an image's"
+            log.print(message, style="yellow", markup=False)
+    return _each(args, log, files, one)
 
 
 def _decode(args: argparse.Namespace, log: Console) -> int:
@@ -217,10 +234,11 @@ def _each(
     args: argparse.Namespace, log: Console, files: list[tuple[Path, Path]], one: Callable[[Codec, Path, Path], Row]
 ) -> int:
     """Do every file; one that fails is reported and the others go on."""
+    if args.to_folder and not args.target.is_dir() and (args.source is STANDARD or not args.source.is_dir()):
+        raise ImageError(f"{args.target}{os.sep}: no such folder; make it first, or give the name of a file")
     rows, failed = [], 0
     latency = _latency_profile(args)
-    if args.source is not STANDARD and args.source.is_dir():
-        args.target.mkdir(parents=True, exist_ok=True)
+    output = sys.stderr if args.target is STANDARD else sys.stdout
     with (
         Codec.open(args.bundle, args.engine, args.threads, args.max_pixels, latency_profile=latency) as codec,
         _progress(log) as progress,
@@ -228,6 +246,8 @@ def _each(
         for level in (args.level, getattr(args, "entropy_level", None)):
             if level is not None:
                 codec.bundle.level(level)  # or fail once, not for every file
+        if args.source is not STANDARD and args.source.is_dir():
+            args.target.mkdir(parents=True, exist_ok=True)
         for source, target in progress.track(files, description=Path(_name(args.source)).name):
             try:
                 with _image_warnings(log, _name(source)):
@@ -238,12 +258,11 @@ def _each(
                 failed += 1
                 told = _in_options(error)
                 _error(log, told if _name(source) in told else f"{_name(source)}: {told}")
-    output = sys.stderr if args.target is STANDARD else sys.stdout
+                continue
+            if not args.json:  # at once: who interrupts sees what is done
+                print("  ".join(_value(key, value) for key, value in rows[-1].items()), file=output, flush=True)
     if args.json:
         print(json.dumps(rows, indent=2), file=output)
-    else:
-        for row in rows:
-            print("  ".join(_value(key, value) for key, value in row.items()), file=output)
     return 1 if failed else 0
 
 

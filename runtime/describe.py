@@ -70,7 +70,8 @@ def decodes(bundle: Bundle, row: Row) -> Row:
     if level is None:
         here = ", ".join(entry.entropy_id.hex() for entry in bundle.levels.values())
         damage = [
-            f"{row['file']} needs entropy path {row['entropy_id']}, {bundle.path} has {here}; take another bundle"
+            f"{row['file']} needs entropy path {row['entropy_id']}, {bundle.path} has {here}; take the bundle that it "
+            "was encoded with: the packaged one where none was named"
         ]
     else:
         try:

@@ -27,8 +27,15 @@ def standard_or_path(text: str, output: bool) -> Path:
 
 
 def read_bytes(path: Path) -> bytes:
-    """A file, or standard input to its end."""
-    return sys.stdin.buffer.read() if path is STANDARD else path.read_bytes()
+    """A file, or standard input to its end. Raises ImageError where that is closed or empty."""
+    if path is not STANDARD:
+        return path.read_bytes()
+    if sys.stdin is None:
+        raise ImageError("standard input: closed, expected a file's bytes there")
+    data = sys.stdin.buffer.read()
+    if not data:
+        raise ImageError("standard input: empty, expected a file's bytes there")
+    return data
 
 
 @contextmanager
@@ -44,6 +51,8 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     temporary = None
     try:
         if path is STANDARD:
+            if sys.__stdout__ is None:  # sys.stdout may stand in for it
+                raise ImageError("standard output: closed, expected a file or a pipe; redirect it")
             sys.stdout.flush()
             if sys.stdout.isatty():
                 raise ImageError("standard output: expected a file or a pipe, this is a terminal; redirect it")
@@ -119,11 +128,13 @@ def pairs(source: Path, target: Path, suffixes: Sequence[str], new_suffix: str) 
         raise ImageError(f"{source}: {_none_found(suffixes)}")
     stems = [path.stem.casefold() for path in found]
     names = [(p.name if stems.count(p.stem.casefold()) > 1 else p.stem) + new_suffix for p in found]
-    for i, name in enumerate(names):
-        twin = [other.casefold() for other in names[:i]].count(name.casefold())
-        if twin:
+    taken: dict[str, Path] = {}
+    for path, name in zip(found, names, strict=True):
+        twin = taken.setdefault(name.casefold(), path)
+        if twin is not path:
             raise ImageError(
-                f"{found[i]}: another file of the folder would be written to {name} too; rename one of them"
+                f"{twin} and {path}: both would be written to {name} where the case of letters does not count; "
+                "rename one of them"
             )
     return [(p, target / name) for p, name in zip(found, names, strict=True)]
 
@@ -141,16 +152,29 @@ def image_suffixes() -> list[str]:
     return sorted(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
 
 
+_ALTERED = {
+    "GIF": "256 colours",
+    "ICO": "copies of certain sizes",
+    "ICNS": "copies of certain sizes",
+    "PDF": "a page that shows a JPEG",
+    "XBM": "black and white",
+    "PALM": "256 colours",
+}
+
+
 def save_image(image: Image.Image, path: Path, standard_suffix: str = ".png") -> None:
     """Save in the format that the suffix names, with the ICC profile; standard output has `standard_suffix`.
 
     Raises:
-        ImageError: an unknown suffix, or a format that cannot hold this image.
+        ImageError: an unknown suffix, or a format that cannot hold this image, or keeps another one in silence.
     """
     suffix = standard_suffix if path is STANDARD else path.suffix.lower()
     kind = Image.registered_extensions().get(suffix)
     if kind not in Image.SAVE:
-        raise ImageError(f"{path}: Pillow writes no format of this suffix; use .png")
+        what = "Pillow writes no format of this suffix" if suffix else "no suffix that names a format"
+        raise ImageError(f"{path}: {what}; use .png")
+    if kind in _ALTERED:
+        raise ImageError(f"{path}: {kind} holds {_ALTERED[kind]}, not the decoded image; use .png")
     profile = image.info.get("icc_profile")
     options: dict[str, Any] = {} if profile is None else {"icc_profile": profile}
     if kind == "WEBP":

@@ -14,7 +14,7 @@ from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, UnidentifiedImageError
 
 from . import _ans
 from .alpha import MAX_ICC_BYTES
@@ -199,6 +199,8 @@ def _reading(name: str) -> Iterator[None]:
         yield
     except (ImageError, Warning):
         raise
+    except UnidentifiedImageError as error:
+        raise ImageError(f"{name}: no image that Pillow can read") from error
     except Image.DecompressionBombError as error:
         raise ImageError(f"{name}: {error}; raise PIL.Image.MAX_IMAGE_PIXELS too if you trust the file") from error
     except Exception as error:

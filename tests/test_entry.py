@@ -1,6 +1,7 @@
 """The commands of the train extra name their cure where it is missing."""
 
 import importlib
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -29,11 +30,11 @@ def test_a_missing_extra_is_named_with_its_cure(command: str, module: str, missi
 @pytest.mark.parametrize(
     ("command", "module"),
     [
-        ("basic", "basic.runtime.cli"),
+        ("basic", "basic.runtime.entry"),
         ("basic-train", "basic.training.entry"),
         ("basic-search", "basic.training.structure.entry"),
         ("basic-export", "basic.export.entry"),
-        ("basic-bench", "basic.benchmarks.cli"),
+        ("basic-bench", "basic.benchmarks.entry"),
     ],
 )
 def test_every_command_tells_its_version(command: str, module: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -41,6 +42,29 @@ def test_every_command_tells_its_version(command: str, module: str, capsys: pyte
         importlib.import_module(module).main(["--version"])
     assert stopped.value.code == 0
     assert capsys.readouterr().out == f"{command} (basic-nic) {__version__}\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("at", ["import", "work"])
+def test_an_interruption_is_a_line_and_leaves_nothing(number: signal.Signals, at: str, tmp_path: Path) -> None:
+    """The command interrupts itself: while its packages are imported, and when a half bundle is there."""
+    where = {
+        "import": "import numpy; sys.modules['onnx'] = Interrupting()",
+        "work": "from basic.export import cli; cli.verify_level = interrupt",
+    }[at]
+    code = f"""
+import os, sys
+def interrupt(*arguments, **named): os.kill(os.getpid(), {int(number)})
+class Interrupting:
+    __getattr__ = interrupt
+    __spec__ = None
+{where}
+from basic.export.entry import main
+sys.exit(main(["--levels", "1", "-o", {str(tmp_path / "b.bundle")!r}]))
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr.splitlines()[-1]) == (1, "basic-export: interrupted")
+    assert "Traceback" not in run.stderr and list(tmp_path.iterdir()) == []
 
 
 def test_the_example_without_arguments_tells_its_usage() -> None:

@@ -6,6 +6,7 @@ their moving average and the optimizer, what a run resumes from). Both are writt
 
 import json
 import os
+import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -47,7 +48,9 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], config: dict[str, Any])
 def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors and config of a file that says it is a `kind` (basic-checkpoint or basic-training-state)."""
     if not Path(path).is_file():
-        raise ValueError(f"{path}: expected a {kind} file (.safetensors), found no file")
+        raise ValueError(f"{path}: expected a {kind} file (.safetensors), found no file{_cure(kind)}")
+    if zipfile.is_zipfile(path):
+        raise ValueError(f"{path}: expected a {kind} file (.safetensors), this is a bundle or another zip{_cure(kind)}")
     try:
         with safe_open(path, "pt") as opened:
             config = json.loads((opened.metadata() or {}).get("config", "{}"))
@@ -55,13 +58,22 @@ def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[s
                 raise ValueError(f"{path}: expected a {kind} file, its config is no JSON object")
             tensors = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118 (not a dict)
     except (SafetensorError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: expected a {kind} file, but it is damaged or of another kind: {error}") from error
+        raise ValueError(
+            f"{path}: expected a {kind} file, but it is damaged or of another kind: {error}{_cure(kind)}"
+        ) from error
     found = (config.get("format"), config.get("format_version"))
     if found != (kind, FORMAT_VERSION):
         raise ValueError(
-            f"{path}: expected format {kind} version {FORMAT_VERSION}, found {found[0]} version {found[1]}"
+            f"{path}: expected format {kind} version {FORMAT_VERSION}, found {found[0]} version {found[1]}{_cure(kind)}"
         )
     return tensors, config
+
+
+def _cure(kind: str) -> str:
+    return {
+        "basic-checkpoint": "; take checkpoint.safetensors of a run's folder, or the shipped one",
+        "basic-training-state": "; begin another run from its checkpoint (--init, another --output)",
+    }.get(kind, "")
 
 
 def save_checkpoint(path: str | Path, model: Model, training: dict[str, Any]) -> None:

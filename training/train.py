@@ -10,11 +10,11 @@ import math
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType
+from types import FrameType, MappingProxyType
 from typing import Any
 
 import torch
@@ -65,6 +65,21 @@ class Settings:
     skip: str | None = None  # files of `data` that are left out
 
 
+PATHS = ("data", "table")
+OPTIONS: dict[str, Any] = {
+    "valid": None,
+    "valid_every": 1000,
+    "num_valid": 16,
+    "save_every": 500,
+    "log_every": 50,
+    "precision": "bf16-mixed",
+    "compile": "auto",
+    "threads": None,
+}
+"""How a run is watched and computed, with what is taken where nothing is said: a resumed run keeps these too, but any
+of them may be given anew."""
+
+
 @torch.no_grad()
 def _clip(model: nn.Module) -> None:
     """Scale the gradients down to a norm of CLIP_NORM; smaller ones are left alone, which saves a pass over them."""
@@ -77,9 +92,15 @@ def _clip(model: nn.Module) -> None:
 class Trainer:
     """Model, moving average, optimizer and step number: everything that a state file holds."""
 
-    def __init__(self, settings: Settings, model: Model, levels: Sequence[LevelEntry] = ()) -> None:
-        """`levels` are those of `settings.table`, where it names one."""
-        self.settings = settings
+    def __init__(
+        self,
+        settings: Settings,
+        model: Model,
+        levels: Sequence[LevelEntry] = (),
+        options: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        """`levels` are those of `settings.table`, where it names one; `options` go into the state."""
+        self.settings, self.options = settings, dict(options)
         self.model = model
         self.average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         self.optimizer = MuonAdam(model.named_parameters(), settings.lr, settings.adam_lr)
@@ -142,6 +163,7 @@ class Trainer:
             "step": self.step,
             "optimizer_steps": self.optimizer.num_steps,
             "settings": asdict(self.settings),
+            "options": self.options,
             "architecture": asdict(self.model.arch),
             "training": training,
         }
@@ -205,17 +227,14 @@ def train(args: argparse.Namespace) -> int:
     folder = Path(args.output)
     _check_folder(folder)
     state = folder / STATE
-    settings = _settings(args, state)
-    if state.exists() and args.init:
+    saved = load_tensors(state, "basic-training-state")[1] if state.exists() else None
+    settings, options = _settings(args, state, saved), _options(args, saved)
+    if saved and args.init:
         raise ValueError(f"{state}: a run to resume is here already; leave --init out, or choose another --output")
+    if options.threads:
+        torch.set_num_threads(options.threads)
     photographs = Photographs(settings.data, settings.crop_size, skip=settings.skip)
-    valid = (
-        Photographs(args.valid, settings.crop_size, limit=args.num_valid).center_crops(
-            args.num_valid, settings.crop_size
-        )
-        if args.valid
-        else None
-    )
+    valid = _held_out(options, settings)
     keep_kernels()
     keep_freed_memory(MODEL_BYTES + settings.batch_size * settings.crop_size**2 * STEP_BYTES_PER_PIXEL)
     torch.manual_seed(settings.seed)
@@ -223,19 +242,26 @@ def train(args: argparse.Namespace) -> int:
     if settings.exact:
         fine_tune_entropy(model)
     levels = load_table(settings.table, model.arch) if settings.table else []
-    fabric = make_fabric(args.devices, args.precision)  # speaks of itself: what can be refused has been by now
+    fabric = make_fabric(args.devices, options.precision)  # speaks of itself: what can be refused has been by now
     model = model.to(fabric.device)
-    trainer = Trainer(settings, model, levels)
-    record = trainer.load(state) if state.exists() else _first_record(args)
-    if args.compile == "on" or (args.compile == "auto" and fabric.device.type == "cuda"):
+    trainer = Trainer(settings, model, levels, vars(options))
+    record = trainer.load(state) if saved else _first_record(args)
+    if options.compile == "on" or (options.compile == "auto" and fabric.device.type == "cuda"):
         compile_blocks(model)
     run = fabric.setup_module(model)
     run.train()
-    stop, progress = StopRequest(), Progress(folder, settings.steps, args.log_every, fabric.global_rank == 0)
+    stop, progress = StopRequest(), Progress(folder, settings.steps, options.log_every, fabric.global_rank == 0)
     # A checkpoint carries no path of this machine.
     shown = asdict(settings) | {"data": Path(settings.data).name, "table": settings.table and Path(settings.table).name}
     started, seconds_before = time.monotonic(), record.get("seconds", 0)
     seed = settings.seed + (fabric.global_rank << 20)
+    validated = trainer.step
+
+    def validate() -> int:
+        if valid is not None and fabric.global_rank == 0:
+            progress.validation(trainer.step, evaluate_levels(trainer.averaged(), valid.to(fabric.device)))
+        return trainer.step
+
     while trainer.step < settings.steps and not _agreed(stop, fabric):
         x = photographs.batch(seed, trainer.step, settings.batch_size).to(fabric.device)
         progress.step(trainer.step, trainer.train_step(run, x, fabric))
@@ -243,15 +269,18 @@ def train(args: argparse.Namespace) -> int:
             "steps": record["steps_before"] + trainer.step,
             "seconds": seconds_before + round(time.monotonic() - started),
         }
-        if fabric.global_rank == 0 and trainer.step % args.save_every == 0:
+        if fabric.global_rank == 0 and trainer.step % options.save_every == 0:
             trainer.save(folder, record | {"settings": shown})
-        if valid is not None and fabric.global_rank == 0 and trainer.step % args.valid_every == 0:
-            progress.validation(trainer.step, evaluate_levels(trainer.averaged(), valid.to(fabric.device)))
+        if trainer.step % options.valid_every == 0:
+            validated = validate()
     if fabric.global_rank == 0:
         trainer.save(folder, record | {"settings": shown})
+    if trainer.step == settings.steps > validated:  # a run that is stopped ends at once
+        validate()
     progress.close()
-    print(_last_words(trainer.step, settings.steps, folder), file=sys.stderr)
-    print(json.dumps({"checkpoint": str(folder / "checkpoint.safetensors"), "step": trainer.step}))
+    if fabric.global_rank == 0:
+        print(_last_words(trainer.step, settings.steps, folder), file=sys.stderr)
+        print(json.dumps({"checkpoint": str(folder / "checkpoint.safetensors"), "step": trainer.step}))
     return 0
 
 
@@ -273,11 +302,36 @@ def _check_folder(folder: Path) -> None:
         raise ValueError(f"--output {folder}: expected a folder, but {there} is a file; choose another --output")
 
 
-def _settings(args: argparse.Namespace, state: Path) -> Settings:
-    """From the arguments, or from the state to resume with the arguments that were given on top."""
+def _options(args: argparse.Namespace, saved: dict[str, Any] | None) -> argparse.Namespace:
+    """OPTIONS as given, else those of the run to resume, else the defaults."""
+    before = OPTIONS | (saved or {}).get("options", {})
+    given = {name: getattr(args, name) for name in OPTIONS if getattr(args, name) is not None}
+    return argparse.Namespace(**(before | given))
+
+
+def _held_out(options: argparse.Namespace, settings: Settings) -> Tensor | None:
+    """Crops of the photographs of --valid. Raises ValueError where the run trains on them."""
+    if options.valid is None:
+        return None
+    if Path(options.valid).is_relative_to(settings.data):
+        raise ValueError(
+            f"--valid {options.valid}: expected photographs that are held out, but --data {settings.data} holds these "
+            "too; move them out of it"
+        )
+    found = Photographs(options.valid, settings.crop_size, limit=options.num_valid)
+    return found.center_crops(options.num_valid, settings.crop_size)
+
+
+def _settings(args: argparse.Namespace, state: Path, config: dict[str, Any] | None) -> Settings:
+    """From the arguments, or from the config of the state to resume with the arguments that were given on top."""
     given = {name: getattr(args, name) for name in Settings.__dataclass_fields__ if getattr(args, name) is not None}
-    if state.exists():
-        saved = load_tensors(state, "basic-training-state")[1]["settings"]
+    if config is not None:
+        saved = config["settings"]
+        saved |= {name: str(Path(saved[name]).resolve()) for name in PATHS if saved.get(name)}
+        if not Path(saved["data"]).exists():
+            if "data" not in given:
+                raise ValueError(f"{state}: no photographs at {saved['data']} any more; give --data where they are now")
+            saved["data"] = given["data"]
         fixed = [
             f"--{name} {given[name]} (begun {'without' if saved.get(name) is None else f'with {saved[name]}'})"
             for name in ("data", "exact", "metric", "seed", "table")
@@ -289,6 +343,8 @@ def _settings(args: argparse.Namespace, state: Path) -> Settings:
                 "or choose another --output"
             )
         settings = Settings(**(saved | given))
+        if given.get("steps", config["step"]) < config["step"]:
+            raise ValueError(f"--steps: expected at least the {config['step']} of {state}, got {given['steps']}")
         if "decay_steps" in given and settings.decay_steps > settings.steps:
             raise ValueError(_longer_decay(settings.decay_steps, settings.steps))
         return settings
@@ -359,13 +415,13 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--seed", type=int, help="default 0")
     p.add_argument("--devices", type=int, default=1)
-    p.add_argument("--precision", default="bf16-mixed", choices=["32-true", "bf16-mixed"])
-    p.add_argument("--compile", default="auto", choices=["auto", "on", "off"], help="torch.compile (auto: on CUDA)")
+    p.add_argument("--precision", choices=["32-true", "bf16-mixed"], help="default bf16-mixed")
+    p.add_argument("--compile", choices=["auto", "on", "off"], help="torch.compile (default auto: on CUDA)")
     p.add_argument("--threads", type=int, help="CPU threads")
-    p.add_argument("--log-every", type=int, default=50, help="steps a line (default 50); the last step has one too")
-    p.add_argument("--save-every", type=int, default=500)
-    p.add_argument("--valid-every", type=int, default=1000)
-    p.add_argument("--num-valid", type=int, default=16, help="held-out crops")
+    p.add_argument("--log-every", type=int, help="steps a line (default 50); the last step has one too")
+    p.add_argument("--save-every", type=int, help="steps between two states (default 500); the end has one too")
+    p.add_argument("--valid-every", type=int, help="steps between reports (default 1000); the last step has one too")
+    p.add_argument("--num-valid", type=int, help="held-out crops (default 16)")
     return p
 
 
@@ -408,8 +464,9 @@ def main(argv: list[str] | None = None) -> int:
             parser().error(f"a new run needs --data and --steps; there is none to resume in {args.output}")
         if args.exact and not args.init:
             parser().error("--exact: expected --init CHECKPOINT too: it fine-tunes an entropy part that is trained")
-    if args.threads:
-        torch.set_num_threads(args.threads)
+    for name in ("valid", *PATHS):  # a run may be resumed from another folder
+        if getattr(args, name) is not None:
+            setattr(args, name, str(Path(getattr(args, name)).resolve()))
     try:
         return train(args)
     except (ValueError, OSError) as error:

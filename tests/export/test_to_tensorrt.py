@@ -64,10 +64,16 @@ def test_without_a_gpu_the_cure_is_told(bundle: Path, capsys: pytest.CaptureFixt
     assert "pip install 'basic-nic[trt]'" in capsys.readouterr().err
 
 
+def test_a_bundle_where_a_checkpoint_is_wanted_is_told(bundle: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        entry.main([str(bundle), "-o", "x.bundle"])
+    assert stopped.value.code == 2 and "expected a checkpoint (.safetensors)" in capsys.readouterr().err
+
+
 def test_bundles_are_told_from_outputs(bundle: Path, tmp_path: Path) -> None:
-    assert to_tensorrt.is_for_bundle(["--engine", "trt", str(bundle)])
-    assert not to_tensorrt.is_for_bundle(["-o", str(bundle), "--levels", "8"])
-    assert not to_tensorrt.is_for_bundle([str(tmp_path / "checkpoint.safetensors"), "--output", str(bundle)])
+    assert entry.is_for_bundle(["--engine", "trt", str(bundle)])
+    assert not entry.is_for_bundle(["-o", str(bundle), "--levels", "8"])
+    assert not entry.is_for_bundle([str(tmp_path / "checkpoint.safetensors"), "--output", str(bundle)])
 
 
 def test_it_needs_neither_torch_nor_onnx(bundle: Path) -> None:

@@ -130,6 +130,80 @@ def test_a_reader_that_ends_early_is_named(photo: Path, bundle: list[str]) -> No
     assert b"Traceback" not in found.stderr and b"Exception ignored" not in found.stderr
 
 
+def shell(command: str, *arguments: object, encoding: str = "utf-8") -> subprocess.CompletedProcess[str]:
+    """`basic` as a shell starts it, its words as $1, $2 ..."""
+    line = command.replace("basic", f"{sys.executable} -m basic.runtime.entry", 1)
+    words = ["sh", "-c", line, "sh", *map(str, arguments)]
+    environment = os.environ | {"PYTHONIOENCODING": encoding}
+    return subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+
+
+def test_closed_and_empty_standard_streams_are_named(photo: Path, tmp_path: Path) -> None:
+    for command, words in (
+        ('basic encode "$1" - --level 0 >&-', "standard output: closed"),
+        ("basic encode - x.bsc --level 0 <&-", "standard input: closed"),
+        ("basic encode - x.bsc --level 0 </dev/null", "standard input: empty"),
+        ("basic info - </dev/null", "standard input: empty"),
+    ):
+        found = shell(f"cd {tmp_path}; {command}" if "x.bsc" in command else command, photo)
+        assert found.returncode == 1 and words in found.stderr and "Traceback" not in found.stderr
+    assert not (tmp_path / "x.bsc").exists()
+
+
+def test_names_that_the_terminal_cannot_show_do_no_harm(photo: Path, tmp_path: Path) -> None:
+    target = tmp_path / "ü 日本.bsc"
+    found = shell('basic encode "$1" "$2" --level 0', photo, target, encoding="ascii")
+    assert (found.returncode, found.stderr) == (0, "") and "\\xfc" in found.stdout and target.exists()
+
+
+def test_a_folder_that_is_not_there_is_no_name_of_a_file(
+    photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, err = run(capsys, "encode", photo, f"{photo.parent}/new/", "--level", 0, *bundle)
+    assert status == 1 and "new/: no such folder; make it first" in err and not (photo.parent / "new").exists()
+    (photo.parent / "new").mkdir()
+    assert run(capsys, "encode", photo, f"{photo.parent}/new/", "--level", 0, *bundle)[0] == 0
+    assert (photo.parent / "new" / "photo.bsc").exists()
+
+
+def test_a_folder_is_made_when_its_command_can_begin(
+    photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    for more in (["--level", 99, *bundle], ["--bundle", "nothing.bundle"]):
+        assert run(capsys, "encode", photo.parent, photo.parent / "out", *more)[0] == 1
+        assert not (photo.parent / "out").exists()
+
+
+def test_files_whose_names_differ_by_case_are_both_named(
+    photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = photo.parent / "in"
+    folder.mkdir()
+    for name in ("a.png", "A.PNG"):
+        (folder / name).write_bytes(photo.read_bytes())
+    if len(list(folder.iterdir())) == 1:
+        pytest.skip("the file system knows no case")
+    status, _, err = run(capsys, "encode", folder, photo.parent / "out", "--level", 0, *bundle)
+    assert status == 1 and "in/A.PNG" in err and "in/a.png" in err
+
+
+@pytest.mark.parametrize("suffix", ["gif", "ico", "pdf"])
+def test_formats_that_keep_another_image_are_refused(
+    suffix: str, photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    coded, decoded = photo.with_suffix(".bsc"), photo.with_name(f"decoded.{suffix}")
+    run(capsys, "encode", photo, coded, "--level", 0, *bundle)
+    status, _, err = run(capsys, "decode", coded, decoded, *bundle)
+    assert status == 1 and "not the decoded image; use .png" in err and not decoded.exists()
+
+
+def test_a_bitstream_under_the_name_of_an_image_is_told(
+    photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, _, err = run(capsys, "encode", photo, photo.with_name("coded.jpg"), "--level", 0, *bundle)
+    assert status == 0 and "coded.jpg: takes a bitstream" in err
+
+
 @pytest.fixture
 def profile(bundle_path: Path, tmp_path: Path) -> Path:
     """A latency profile in which every step of level l takes 10 (l + 1) ms, whatever the size."""

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -84,6 +85,52 @@ def test_a_warm_restart_counts_the_steps_before(photographs: Path, tmp_path: Pat
     init = str(tmp_path / "a" / "checkpoint.safetensors")
     assert run(photographs, tmp_path / "b", "--steps", "1", "--init", init) == 0
     assert load_checkpoint(tmp_path / "b" / "checkpoint.safetensors").training["steps"] == 2
+
+
+def test_a_run_resumed_by_its_folder_alone_is_watched_as_before(
+    photographs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From another folder, and with places that were given relative to the first one."""
+    held_out = tmp_path / "held_out"
+    held_out.mkdir()
+    Image.new("RGB", (64, 64)).save(held_out / "grey.png")
+    monkeypatch.chdir(tmp_path)
+    data = os.path.relpath(photographs)
+    arguments = ["--data", data, "--valid", "held_out", "--valid-every", "2", "--output", "run", "--save-every", "1"]
+    assert train_module.main([*arguments, *SMALL, "--steps", "3", "--decay-steps", "0"]) == 0
+    monkeypatch.chdir(held_out)
+    assert train_module.main(["--output", "../run", "--steps", "5"]) == 0
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    validated = {row["step"] for row in rows if row["group"].startswith("valid/full")}
+    assert validated == {2, 3, 4, 5}  # every second step, and the last of each run
+    assert [row["step"] for row in rows if row["group"] == "train"] == [1, 2, 3, 4, 5]
+    assert train_module.main(["--output", "../run", "--data", str(photographs), "--steps", "5"]) == 0  # the same place
+
+
+def test_photographs_that_have_moved_are_asked_for(
+    photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    shutil.copytree(photographs, tmp_path / "before")
+    assert run(tmp_path / "before", tmp_path / "run", "--steps", "1") == 0
+    (tmp_path / "before").rename(tmp_path / "after")
+    capsys.readouterr()
+    assert train_module.main(["--output", str(tmp_path / "run"), "--steps", "2"]) == 1
+    assert f"no photographs at {tmp_path / 'before'} any more; give --data" in capsys.readouterr().err
+    assert run(tmp_path / "after", tmp_path / "run", "--steps", "2") == 0
+    assert run(photographs, tmp_path / "run", "--steps", "3") == 1
+    assert "cannot change --data" in capsys.readouterr().err
+
+
+def test_a_run_does_not_go_back(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run(photographs, tmp_path, "--steps", "2") == 0
+    assert run(photographs, tmp_path, "--steps", "1", "--decay-steps", "0") == 1
+    assert "--steps: expected at least the 2 of" in capsys.readouterr().err
+
+
+def test_what_is_trained_on_is_not_held_out(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert run(photographs.parent, tmp_path, "--steps", "1", "--valid", str(photographs)) == 1
+    assert "expected photographs that are held out" in capsys.readouterr().err
+    assert not (tmp_path / "state.safetensors").exists()
 
 
 def test_resuming_with_another_seed_is_refused_by_name(

@@ -2,12 +2,12 @@
 
 import sys
 
-from ...runtime.extras import run_with_extra
+from ...runtime.command import run_command
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run structure.cli.main, or name the cure where a package of the extra is not here (exit status 1)."""
-    return run_with_extra("basic-search", "train", f"{__package__}.cli", argv)
+    return run_command("basic-search", f"{__package__}.cli", argv, "train")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,14 @@
+"""`basic` as a command."""
+
+import sys
+
+from .command import run_command
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run cli.main."""
+    return run_command("basic", f"{__package__}.cli", argv)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

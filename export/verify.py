@@ -47,6 +47,8 @@ def load_images(folder: str | Path | None, limit: int = 4) -> list[Tensor]:
     """Photographs as (1, 3, H, W) in 0..1, cut to multiples of 64 and at most 512 a side; spread over the folder."""
     source = Path(folder) if folder else SAMPLES
     paths = sorted(p for p in source.glob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
+    if not source.is_dir():
+        raise ValueError(f"{source}: expected a folder of photographs to verify the export on, there is none")
     found = []
     for path in spread(paths, limit)[:limit]:
         with Image.open(path) as image:

@@ -104,9 +104,7 @@ class Bundle:
         if not (path.is_file() or path.is_dir()):
             raise BundleError(f"{path}: expected a bundle (a folder or one zip), this is a device or pipe")
         if path.is_file() and not zipfile.is_zipfile(path):
-            raise BundleError(
-                f"{path}: expected a bundle (a folder or one zip), this file is none; make one with basic-export"
-            )
+            raise BundleError(f"{path}: expected a bundle (a folder or one zip), {_instead(path)}")
         if path.is_dir() and not (path / MANIFEST).is_file():
             raise BundleError(f"{path}: expected a bundle, this folder has no {MANIFEST}; make one with basic-export")
         try:
@@ -222,6 +220,17 @@ class Bundle:
                     f"{self.path}: quality table: expected {name} as float32 {shape}; export the bundle again"
                 )
         return arrays
+
+
+def _instead(path: Path) -> str:
+    """What a file is that is no zip, and the cure."""
+    with path.open("rb") as file:
+        start = file.read(16)
+    if start[:2] == b"PK":
+        return "this one is cut or damaged; export it again"
+    if start[8:9] == b"{":  # safetensors: the length of a JSON header, then the header
+        return f"this is a checkpoint; make a bundle of it: basic-export {path} -o FILE.bundle"
+    return "this file is none; make one with basic-export"
 
 
 def _complaints(check: Callable[[], object]) -> list[str]:

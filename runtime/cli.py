@@ -216,8 +216,7 @@ def _encode(args: argparse.Namespace, log: Console) -> int:
     files = pairs(args.source, args.target, suffixes, BITSTREAM_SUFFIX)
     for _, target in files:
         if target is not STANDARD and target.suffix.lower() in suffixes:
-            message = f"warning: {target}: takes a bitstream, though its name is an image's"
-            log.print(message, style="yellow", markup=False)
+            raise ImageError(f"{target}: expected a name for a bitstream ({BITSTREAM_SUFFIX}), this is an image's")
     return _each(args, log, files, one)
 
 

@@ -114,6 +114,9 @@ class Codec:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def __reduce__(self) -> str:
+        raise TypeError("a Codec holds networks and cannot be copied or pickled; open one in each process")
+
     def close(self) -> None:
         """Give back the networks and the engine; the codec cannot be used afterwards."""
         self._networks.close()

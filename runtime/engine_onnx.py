@@ -7,6 +7,7 @@ decoder alike, and none is left to the environment.
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -132,6 +133,8 @@ def start(num_threads: int | None) -> OnnxEngine:
             "engine ort: the installed onnxruntime is broken, as when either of onnxruntime and onnxruntime-gpu was "
             "removed; pip install --force-reinstall onnxruntime"
         )
+    with suppress(AttributeError):  # a codec has nothing to report to anybody; not every build can
+        ort.disable_telemetry_events()
     return OnnxEngine(ort, num_threads)
 
 

@@ -4,14 +4,15 @@ import errno
 import io
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
-from .errors import ImageError
+from .errors import ImageError, ImageWarning
 
 BITSTREAM_SUFFIX = ".bsc"
 STANDARD = Path("-")
@@ -103,8 +104,8 @@ def pairs(source: Path, target: Path, suffixes: Sequence[str], new_suffix: str) 
     Two inputs of one stem keep their suffix in the output's name (a.png.bsc, a.jpg.bsc).
 
     Raises:
-        ImageError: the input is not there, the folder holds nothing of the kind, or the output is a folder or a file
-            where the other is needed.
+        ImageError: the input is not there, the folder holds nothing of the kind, the output is a folder or a file
+            where the other is needed, or images would be replaced in the folder that they were encoded in.
     """
     if source is STANDARD:
         if target.is_dir():
@@ -136,7 +137,12 @@ def pairs(source: Path, target: Path, suffixes: Sequence[str], new_suffix: str) 
                 f"{twin} and {path}: both would be written to {name} where the case of letters does not count; "
                 "rename one of them"
             )
-    return [(p, target / name) for p, name in zip(found, names, strict=True)]
+    made = [(p, target / name) for p, name in zip(found, names, strict=True)]
+    if new_suffix != BITSTREAM_SUFFIX and target.is_dir() and target.samefile(source):
+        there = next((path for _, path in made if path.exists()), None)
+        if there is not None:
+            raise ImageError(f"{there}: is there already, perhaps the original; decode into another folder")
+    return made
 
 
 def _none_found(suffixes: Sequence[str]) -> str:
@@ -152,38 +158,31 @@ def image_suffixes() -> list[str]:
     return sorted(suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.OPEN)
 
 
-_ALTERED = {
-    "GIF": "256 colours",
-    "ICO": "copies of certain sizes",
-    "ICNS": "copies of certain sizes",
-    "PDF": "a page that shows a JPEG",
-    "XBM": "black and white",
-    "PALM": "256 colours",
-}
+_WHOLE = ("PNG", "TIFF", "WEBP", "JPEG")
+"""Formats that keep size and mode of any decoded image, or are refused by Pillow; the others are read back."""
 
 
 def save_image(image: Image.Image, path: Path, standard_suffix: str = ".png") -> None:
     """Save in the format that the suffix names, with the ICC profile; standard output has `standard_suffix`.
 
     Raises:
-        ImageError: an unknown suffix, or a format that cannot hold this image, or keeps another one in silence.
+        ImageError: an unknown suffix, or a format that cannot hold this image.
     """
     suffix = standard_suffix if path is STANDARD else path.suffix.lower()
     kind = Image.registered_extensions().get(suffix)
     if kind not in Image.SAVE:
         what = "Pillow writes no format of this suffix" if suffix else "no suffix that names a format"
         raise ImageError(f"{path}: {what}; use .png")
-    if kind in _ALTERED:
-        raise ImageError(f"{path}: {kind} holds {_ALTERED[kind]}, not the decoded image; use .png")
     profile = image.info.get("icc_profile")
     options: dict[str, Any] = {} if profile is None else {"icc_profile": profile}
     if kind == "WEBP":
         options["lossless"] = True  # what was decoded is what is kept, wherever the format can
     try:
         with replacing(path) as file:
-            if path is STANDARD:  # which has no way back, as some formats want
+            if path is STANDARD or kind not in _WHOLE:  # it has no way back, as some formats want
                 whole = io.BytesIO()
                 image.save(whole, kind, **options)
+                _warn_of_another(whole, image, kind)
                 file.write(whole.getbuffer())
             else:
                 image.save(cast(BinaryIO, _Writer(file)), kind, **options)
@@ -192,6 +191,19 @@ def save_image(image: Image.Image, path: Path, standard_suffix: str = ".png") ->
         raise ImageError(f"{path}: {kind} cannot hold {what} ({error}); use .png") from error
     except OSError as error:  # of Pillow, since `replacing` names those of the system
         raise ImageError(f"{path}: cannot be written: {error}; .png holds every mode") from error
+
+
+def _warn_of_another(whole: BinaryIO, image: Image.Image, kind: str) -> None:
+    """An ImageWarning where a format keeps another size or mode than the image has."""
+    try:
+        with Image.open(whole) as kept:
+            if (kept.size, kept.mode) == (image.size, image.mode):
+                return
+            what = f"{kept.width}x{kept.height} in mode {kept.mode}"
+    except UnidentifiedImageError:
+        what = "something that is no image to Pillow"
+    message = f"{kind} keeps {what}, not the decoded {image.width}x{image.height} {image.mode}; .png keeps it"
+    warnings.warn(message, ImageWarning, stacklevel=3)
 
 
 class _Writer(io.RawIOBase):

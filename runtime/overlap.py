@@ -40,6 +40,7 @@ class Overlap:
         self._kind = traits.overlap
         self._lock = threading.Lock()
         self._pool: ThreadPoolExecutor | None = None
+        self._process = os.getpid()
         self.num_jobs = {"none": 1, "turns": 2, "queue": min(MAX_JOBS, max(2, os.cpu_count() or 1))}[traits.overlap]
         """Batches under way at once."""
         self.num_threads = traits.num_threads if traits.num_threads <= MAX_SIDE_BY_SIDE else 1
@@ -62,6 +63,8 @@ class Overlap:
         """
         if one_by_one or max(self.num_jobs, self.num_threads) == 1 or len(batches) < 2:
             return [work(batch) for batch in batches]
+        if self._process != os.getpid():  # after a fork the pool has no threads
+            self._pool, self._process = None, os.getpid()
         with self._lock:
             if self._pool is None:
                 self._pool = ThreadPoolExecutor(max(self.num_jobs, self.num_threads), thread_name_prefix="basic-tiles")

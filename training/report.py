@@ -3,6 +3,8 @@
 import json
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,13 @@ class Progress:
         self.last = step + 1
         if self.active and self.last % self.log_every == 0:
             self._line()
+
+    @contextmanager
+    def aside(self) -> Iterator[None]:
+        """What is done inside is no step and does not count for the steps a second."""
+        start = time.monotonic()
+        yield
+        self.since += time.monotonic() - start
 
     def _line(self) -> None:
         """Print and store the means, and begin anew."""

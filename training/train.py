@@ -15,7 +15,7 @@ from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType, MappingProxyType
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 from torch import Tensor, nn
@@ -35,7 +35,12 @@ from .optimizer import MuonAdam
 from .report import Progress
 from .structure.levels import LevelEntry, load_learned, load_table
 
-STATE = "state.safetensors"
+try:
+    import fcntl
+except ImportError:  # not on Windows
+    fcntl = None  # type: ignore[assignment]
+
+STATE, LOCK = "state.safetensors", ".lock"
 EMA_DECAY = 0.998
 EMA_EVERY, EMA_FROM = 4, 100  # the average is a pass over all weights: every fourth step is enough after the first ones
 CLIP_NORM = 1.0
@@ -231,6 +236,12 @@ def train(args: argparse.Namespace) -> int:
     settings, options = _settings(args, state, saved), _options(args, saved)
     if saved and args.init:
         raise ValueError(f"{state}: a run to resume is here already; leave --init out, or choose another --output")
+    if saved and saved["step"] > settings.steps:
+        print(
+            f"step {saved['step']} is beyond {settings.steps}: nothing to do; a larger --steps goes on", file=sys.stderr
+        )
+        print(json.dumps({"checkpoint": str(folder / "checkpoint.safetensors"), "step": saved["step"]}))
+        return 0
     if options.threads:
         torch.set_num_threads(options.threads)
     photographs = Photographs(settings.data, settings.crop_size, skip=settings.skip)
@@ -250,6 +261,7 @@ def train(args: argparse.Namespace) -> int:
         compile_blocks(model)
     run = fabric.setup_module(model)
     run.train()
+    lock = _only_here(folder) if fabric.global_rank == 0 else None
     stop, progress = StopRequest(), Progress(folder, settings.steps, options.log_every, fabric.global_rank == 0)
     # A checkpoint carries no path of this machine.
     shown = asdict(settings) | {"data": Path(settings.data).name, "table": settings.table and Path(settings.table).name}
@@ -259,7 +271,8 @@ def train(args: argparse.Namespace) -> int:
 
     def validate() -> int:
         if valid is not None and fabric.global_rank == 0:
-            progress.validation(trainer.step, evaluate_levels(trainer.averaged(), valid.to(fabric.device)))
+            with progress.aside():
+                progress.validation(trainer.step, evaluate_levels(trainer.averaged(), valid.to(fabric.device)))
         return trainer.step
 
     while trainer.step < settings.steps and not _agreed(stop, fabric):
@@ -270,7 +283,8 @@ def train(args: argparse.Namespace) -> int:
             "seconds": seconds_before + round(time.monotonic() - started),
         }
         if fabric.global_rank == 0 and trainer.step % options.save_every == 0:
-            trainer.save(folder, record | {"settings": shown})
+            with progress.aside():
+                trainer.save(folder, record | {"settings": shown})
         if trainer.step % options.valid_every == 0:
             validated = validate()
     if fabric.global_rank == 0:
@@ -278,7 +292,8 @@ def train(args: argparse.Namespace) -> int:
     if trainer.step == settings.steps > validated:  # a run that is stopped ends at once
         validate()
     progress.close()
-    if fabric.global_rank == 0:
+    if lock is not None:
+        lock.close()
         print(_last_words(trainer.step, settings.steps, folder), file=sys.stderr)
         print(json.dumps({"checkpoint": str(folder / "checkpoint.safetensors"), "step": trainer.step}))
     return 0
@@ -293,6 +308,21 @@ def _last_words(step: int, num_steps: int, folder: Path) -> str:
 def _agreed(stop: StopRequest, fabric: Any) -> bool:
     """Whether to stop: with several devices all leave at the same step, that of the first rank's wish."""
     return bool(fabric.broadcast(stop.asked)) if fabric.world_size > 1 else stop.asked
+
+
+def _only_here(folder: Path) -> BinaryIO:
+    """A lock on the run's folder, until it is closed or the process ends. Raises ValueError where another has it."""
+    folder.mkdir(parents=True, exist_ok=True)
+    held = (folder / LOCK).open("wb")
+    if fcntl is not None:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            held.close()
+            raise ValueError(
+                f"--output {folder}: another basic-train is at work there; wait for it, or choose another --output"
+            ) from error
+    return held
 
 
 def _check_folder(folder: Path) -> None:
@@ -343,8 +373,6 @@ def _settings(args: argparse.Namespace, state: Path, config: dict[str, Any] | No
                 "or choose another --output"
             )
         settings = Settings(**(saved | given))
-        if given.get("steps", config["step"]) < config["step"]:
-            raise ValueError(f"--steps: expected at least the {config['step']} of {state}, got {given['steps']}")
         if "decay_steps" in given and settings.decay_steps > settings.steps:
             raise ValueError(_longer_decay(settings.decay_steps, settings.steps))
         return settings

@@ -188,20 +188,31 @@ def test_files_whose_names_differ_by_case_are_both_named(
 
 
 @pytest.mark.parametrize("suffix", ["gif", "ico", "pdf"])
-def test_formats_that_keep_another_image_are_refused(
+def test_formats_that_keep_another_image_are_told(
     suffix: str, photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     coded, decoded = photo.with_suffix(".bsc"), photo.with_name(f"decoded.{suffix}")
     run(capsys, "encode", photo, coded, "--level", 0, *bundle)
     status, _, err = run(capsys, "decode", coded, decoded, *bundle)
-    assert status == 1 and "not the decoded image; use .png" in err and not decoded.exists()
+    assert status == 0 and "not the decoded 130x90 RGB; .png keeps it" in err and decoded.exists()
 
 
-def test_a_bitstream_under_the_name_of_an_image_is_told(
+def test_decoding_replaces_no_originals(photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    folder, before = photo.parent, photo.read_bytes()
+    assert run(capsys, "encode", folder, folder, "--level", 0, *bundle)[0] == 0
+    status, _, err = run(capsys, "decode", folder, folder, *bundle)
+    assert status == 1 and "photo.png: is there already, perhaps the original" in err and photo.read_bytes() == before
+    assert run(capsys, "decode", folder, folder, "--suffix", ".tiff", *bundle)[0] == 0
+
+
+def test_a_bitstream_takes_no_name_of_an_image(
     photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    status, _, err = run(capsys, "encode", photo, photo.with_name("coded.jpg"), "--level", 0, *bundle)
-    assert status == 0 and "coded.jpg: takes a bitstream" in err
+    for name in ("coded.jpg", "other.png"):
+        other = photo.with_name(name)
+        other.write_bytes(b"dear")
+        status, _, err = run(capsys, "encode", photo, other, "--level", 0, *bundle)
+        assert status == 1 and f"{name}: expected a name for a bitstream" in err and other.read_bytes() == b"dear"
 
 
 @pytest.fixture

@@ -156,6 +156,7 @@ def test_suffixes_go_without_their_dot_and_are_checked() -> None:
             writable_suffix(text)
 
 
+@pytest.mark.filterwarnings("ignore:GIF keeps")
 @pytest.mark.parametrize("name", ["a.png", "a.tiff", "a.bmp", "a.gif", "a.jpg", "a.webp", "a.ppm", "a.tga", "a.jp2"])
 def test_every_common_format_is_written_as_pillow_writes_it(name: str, tmp_path: Path) -> None:
     image = Image.effect_noise((40, 30), 80).convert("RGB")

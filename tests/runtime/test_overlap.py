@@ -1,6 +1,11 @@
 """Laws of overlapping: the same bytes as one batch after the other, coding beside networks, networks one at a time."""
 
 import concurrent.futures
+import copy
+import os
+import pickle
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -178,6 +183,30 @@ def test_a_photograph_in_tiles_on_the_cpu_engine(data_folder: Path, bundle_path:
         data = codec.encode(photo, level=0, tile_size=256)
         assert data == alone.encode(photo, level=0, tile_size=256)
         assert np.array_equal(np.asarray(codec.decode(data)), np.asarray(alone.decode(data)))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")
+def test_a_codec_that_has_worked_works_on_in_a_forked_process(data_folder: Path, bundle_path: Path) -> None:
+    code = f"""
+import os, signal
+from basic.runtime.codec import Codec
+with Codec.open({str(bundle_path)!r}, num_threads=2) as codec:
+    work = lambda: codec.encode({str(data_folder / "kodim23.png")!r}, level=0, tile_size=256)
+    data = work()
+    child = os.fork()
+    if not child:
+        signal.alarm(60)  # ends a child that waits for threads of its parent
+        os._exit(0 if work() == data else 1)
+    assert os.waitpid(child, 0)[1] == 0
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stderr
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_codec_is_not_copied(duplicate: Callable[[Codec], object]) -> None:
+    with pytest.raises(TypeError, match="open one in each process"):
+        duplicate(overlapping("none")[0])
 
 
 class TwoThreads(FakeEngine):

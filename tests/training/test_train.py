@@ -123,8 +123,18 @@ def test_photographs_that_have_moved_are_asked_for(
 
 def test_a_run_does_not_go_back(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     assert run(photographs, tmp_path, "--steps", "2") == 0
-    assert run(photographs, tmp_path, "--steps", "1", "--decay-steps", "0") == 1
-    assert "--steps: expected at least the 2 of" in capsys.readouterr().err
+    state = (tmp_path / "state.safetensors").read_bytes()
+    assert run(photographs, tmp_path, "--steps", "1", "--decay-steps", "0") == 0
+    assert "step 2 is beyond 1: nothing to do" in capsys.readouterr().err
+    assert (tmp_path / "state.safetensors").read_bytes() == state
+
+
+def test_two_runs_in_one_folder_are_refused(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    with train_module._only_here(tmp_path):
+        assert run(photographs, tmp_path, "--steps", "1") == 1
+    assert "another basic-train is at work there" in capsys.readouterr().err
+    assert not (tmp_path / "state.safetensors").exists()
+    assert run(photographs, tmp_path, "--steps", "1") == 0
 
 
 def test_what_is_trained_on_is_not_held_out(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:

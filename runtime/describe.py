@@ -42,8 +42,11 @@ def describe(path: Path) -> Row:
 def describe_bitstream(path: Path) -> Row:
     """Header and sizes; every checksum is verified, nothing is decoded."""
     data = read_bytes(path)
-    header = bitstream.read_header(data)
-    stream = bitstream.read(data, max_pixels=header.width * header.height)
+    try:
+        header = bitstream.read_header(data)
+        stream = bitstream.read(data, max_pixels=header.width * header.height)
+    except BitstreamError as error:
+        raise BitstreamError(f"{'standard input' if path is STANDARD else path}: {error}") from error
     return {
         "kind": "bitstream",
         "file": str(path),

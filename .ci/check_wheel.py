@@ -21,6 +21,7 @@ def missing_from(wheel: Path) -> list[str]:
         wanted += [f"basic/{path}" for path in Path(folder).rglob("*.py")] + [f"basic/{folder}/py.typed"]
         wanted += [f"basic/{path}" for path in Path(folder).rglob("*.md")]
     wanted += ["basic/runtime/default.bundle", "basic/checkpoints/basic-s.safetensors"]
+    wanted += ["basic/checkpoints/basic-s.calibration.npz"]
     wanted += ["basic/training/structure/learned.json"]
     data = (*Path("export").rglob("*.png"), *Path("benchmarks/kodak_curves").glob("*.json"))
     wanted += [f"basic/{path}" for path in data]

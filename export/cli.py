@@ -33,10 +33,11 @@ from ..training.structure.levels import (
     load_learned,
     load_table,
 )
+from .calibration import Calibration, LevelRanges, calibration_path
 from .conformance import expected_digests, make_inputs
 from .graphs import build_parts
-from .int8 import CHOICES, int8_transforms
-from .integer import ACCUMULATOR_LIMIT, Bound, check_exact_ops, quantise
+from .int8 import CHOICES, int8_transforms, transform_ranges, wide_transforms
+from .integer import ACCUMULATOR_LIMIT, Bound, calibrate, check_exact_ops, quantise
 from .slim import gain_tables, z_pmfs
 from .to_onnx import OPSET, count_macs_per_pixel
 from .to_tensorrt import ENGINES, build_engines, level_numbers, open_engine
@@ -82,11 +83,21 @@ def export_level(
     entry: LevelEntry,
     tables: TableArrays,
     images: list[Any],
+    calibration: Calibration,
     int8: str = "none",
 ) -> tuple[dict[str, Any], LevelReport]:
-    """Quantise, build, check, count, verify and write one level; returns its manifest entry and what was found."""
-    layers, bounds = quantise(model, entry.widths, entry.plan, images)
-    in_int8 = int8_transforms(model, entry.widths, images, int8)
+    """Quantise, build, check, count, verify and write one level; returns its manifest entry and what was found. Ranges
+    that `calibration` lacks are measured on the images and put into it."""
+    ranges = calibration.of(entry)
+    if ranges is None or not set(wide_transforms(entry.widths, int8)) <= set(ranges.transforms):
+        ranges = LevelRanges(
+            calibrate(model, entry.widths, entry.plan, images) if ranges is None else ranges.entropy,
+            transform_ranges(model, entry.widths, images, int8),
+        )
+        calibration.put(entry, ranges)
+    layers, bounds = quantise(model, entry.widths, ranges.entropy, entry.plan)
+    wide = {name: ranges.transforms[name] for name in wide_transforms(entry.widths, int8)}
+    in_int8 = int8_transforms(model, entry.widths, wide)
     left_float: list[str] = []
     while True:
         parts = build_parts(model, entry.widths, entry.plan, layers, in_int8)
@@ -146,8 +157,11 @@ def export(
     images: list[Any],
     console: Console,
     int8: str = "synthesis",
+    calibration: Calibration | None = None,
 ) -> dict[str, Any]:
-    """Write the bundle of the levels `only` of a table; returns a summary."""
+    """Write the bundle of the levels `only` of a table; returns a summary. Ranges of activations are measured on the
+    images, and put into `calibration`, where that lacks them."""
+    calibration = calibration or Calibration("")
     model = checkpoint.model
     scales = scale_table().numpy()
     z_tables = build_tables(list(z_pmfs(model, Z_REACH)), [-Z_REACH] * model.arch.hyper_channels)
@@ -161,7 +175,7 @@ def export(
         levels = []
         for number in only:
             console.print(f"level {number}: building and checking on {len(images)} images")
-            level, found = export_level(writer, model, number, entries[number], tables, images, int8)
+            level, found = export_level(writer, model, number, entries[number], tables, images, calibration, int8)
             for reason in found.left_float:
                 console.print(f"level {number}: {reason}: it stays in float")
             levels.append(level)
@@ -232,7 +246,17 @@ def parser() -> argparse.ArgumentParser:
         help="transforms to write in 8-bit integers for processors, where the level is wide enough to gain (default: "
         "synthesis; none with --engine, since GPU engines take float)",
     )
-    p.add_argument("--images", help="folder of photographs to calibrate and check on (default: some that come along)")
+    p.add_argument(
+        "--images",
+        help="folder of photographs to calibrate and check on (default: ranges kept beside the checkpoint, where there "
+        "are some, and photographs that come along)",
+    )
+    p.add_argument(
+        "--keep-calibration",
+        action="store_true",
+        help="write the ranges that were found beside the checkpoint: later exports take them, so that their bundles "
+        "decode each other's files",
+    )
     return p
 
 
@@ -285,9 +309,15 @@ def main(argv: list[str] | None = None) -> int:
         arch = checkpoint.model.arch
         int8 = args.int8 or ("none" if args.engine else "synthesis")
         entries = _entries(args, arch, console)
-        summary = export(
-            checkpoint, entries, _chosen(args.only, len(entries)), args.output, load_images(args.images), console, int8
-        )
+        calibration = Calibration.beside(args.checkpoint)
+        if args.images:
+            calibration.levels.clear()
+        elif calibration.levels:
+            console.print(f"ranges of activations: {calibration_path(args.checkpoint)}, where it has a level")
+        chosen, images = _chosen(args.only, len(entries)), load_images(args.images)
+        summary = export(checkpoint, entries, chosen, args.output, images, console, int8, calibration)
+        if args.keep_calibration:
+            console.print(f"ranges of activations kept in {calibration.save(args.checkpoint)}")
         if engine is not None:
             bundle = Bundle.open(args.output)
             summary["engines"] = build_engines(engine, bundle, sorted(bundle.levels))

@@ -327,16 +327,22 @@ def int8_synthesis(cut: Cutter, ranges: Ranges) -> Graph:
     return g
 
 
-def int8_transforms(model: Model, widths: Widths, images: Iterable[torch.Tensor], choice: str) -> dict[str, Graph]:
-    """The transforms of `choice` (a key of CHOICES) whose trunks are wide enough to gain, calibrated on images."""
-    cut = Cutter(model, widths)
-    names = [name for name in CHOICES[choice] if widths[f"g_{name[0]}.trunk8"] >= NARROWEST]
+def wide_transforms(widths: Widths, choice: str) -> list[str]:
+    """The transforms of `choice` (a key of CHOICES) whose trunks are wide enough to gain."""
+    return [name for name in CHOICES[choice] if widths[f"g_{name[0]}.trunk8"] >= NARROWEST]
+
+
+def transform_ranges(model: Model, widths: Widths, images: Iterable[torch.Tensor], choice: str) -> dict[str, Ranges]:
+    """On images, the ranges of the transforms of `choice` that are wide enough."""
+    names = wide_transforms(widths, choice)
     if not names:
         return {}
+    cut, plain = Cutter(model, widths), {"analysis": analysis_graph, "synthesis": synthesis_graph}
     feeds = dict(zip(CHOICES["transforms"], transform_feeds(model, widths, images), strict=True))
-    pairs = {"analysis": (analysis_graph, int8_analysis), "synthesis": (synthesis_graph, int8_synthesis)}
-    made = {}
-    for name in names:
-        plain, int8 = pairs[name]
-        made[name] = int8(cut, measure_ranges(plain(cut), feeds[name]))
-    return made
+    return {name: measure_ranges(plain[name](cut), feeds[name]) for name in names}
+
+
+def int8_transforms(model: Model, widths: Widths, ranges: Mapping[str, Ranges]) -> dict[str, Graph]:
+    """The transforms whose ranges are given, in 8 bits."""
+    cut, int8 = Cutter(model, widths), {"analysis": int8_analysis, "synthesis": int8_synthesis}
+    return {name: int8[name](cut, found) for name, found in ranges.items()}

@@ -8,7 +8,7 @@ operand).
 Activations of a channel take 8 bits over the range seen on the calibration images, never beyond the float net's clamp.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,10 +87,10 @@ def calibrate(model: Model, widths: Widths, plan: Plan, images: Iterable[Tensor]
 
 
 def quantise(
-    model: Model, widths: Widths, plan: Plan, images: Iterable[Tensor]
+    model: Model, widths: Widths, seen: Mapping[str, Floats], plan: Plan
 ) -> tuple[dict[str, Layer], list[Bound]]:
-    """Integer layers of a level and their proof. Raises ValueError naming a layer that cannot be bounded."""
-    seen = calibrate(model, widths, plan, images)
+    """Integer layers of a level and their proof; `seen` as `calibrate` found it. Raises ValueError naming a layer that
+    cannot be bounded."""
     cut = Cutter(model, widths)
     state, inner = widths["context.state"], widths["context.inner"]
     steps = {name: _steps(seen[name], CLAMPS[name]) for name in seen}

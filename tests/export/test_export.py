@@ -13,7 +13,7 @@ import torch
 from onnx import TensorProto, helper
 
 from basic.export import cli, graphs, to_onnx, verify
-from basic.export.integer import quantise
+from basic.export.integer import calibrate, quantise
 from basic.runtime.bundle import Bundle
 from basic.runtime.groups import channel_wise_checkerboard
 from basic.training.complexity import part_macs
@@ -57,7 +57,7 @@ def test_any_drawn_level_equals_the_model_and_its_closed_form(step: int) -> None
     model = Model().half().float().eval()  # as a checkpoint holds it: float16 is then no further rounding
     drawn = draw(model.arch, Mix(0.0, 0.1, 0.1), 2, step, 1)
     images = verify.load_images(None)[:1]
-    layers, _ = quantise(model, drawn.widths, drawn.plan, images)
+    layers, _ = quantise(model, drawn.widths, calibrate(model, drawn.widths, drawn.plan, images), drawn.plan)
     parts = graphs.build_parts(model, drawn.widths, drawn.plan, layers)
     found = verify.verify_level(model, drawn.widths, drawn.plan, layers, parts, images)
     assert {d.part for d in found} == {part.name for part in parts}

@@ -30,7 +30,8 @@ def layers() -> dict[str, oracle.Layer]:
         model.context.mean.weight.mul_(200)
         model.context.scale.weight.mul_(600)
     widths = Architecture().between(0.2)
-    return integer.quantise(model, widths, PLAN, verify.load_images(None)[:1])[0]
+    seen = integer.calibrate(model, widths, PLAN, verify.load_images(None)[:1])
+    return integer.quantise(model, widths, seen, PLAN)[0]
 
 
 def inputs(layers: dict[str, oracle.Layer], kind: str, seed: int) -> tuple[np.ndarray, list[np.ndarray]]:

@@ -1,0 +1,116 @@
+"""Activation ranges of a checkpoint's levels, kept beside it, so that every export of it gives the same entropy paths.
+
+What a newcomer gets wrong: the integers of an entropy path depend on the photographs that ranges were measured on. Two
+bundles of one checkpoint decode each other's files only where both took the same ranges.
+"""
+
+import hashlib
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..runtime.bundle import load_arrays
+from ..runtime.errors import BundleError
+from ..training.structure.levels import LevelEntry
+from .int8 import Range
+from .writer import save_arrays
+
+Floats = NDArray[np.float64]
+TransformRanges = Mapping[str, tuple[Range, Range]]
+SUFFIX = ".calibration.npz"
+_CHECKPOINT = "checkpoint"
+
+
+@dataclass(frozen=True)
+class LevelRanges:
+    """Of one level: the largest value of each channel of the entropy part's activations, by layer; the ranges of
+    convolutions of the transforms that were tried in int8, by part and layer."""
+
+    entropy: dict[str, Floats]
+    transforms: dict[str, TransformRanges]
+
+
+@dataclass
+class Calibration:
+    """Ranges by level, of the checkpoint whose file has this sha256."""
+
+    checkpoint: str
+    levels: dict[str, LevelRanges] = field(default_factory=dict)
+
+    @classmethod
+    def beside(cls, checkpoint: str | Path) -> "Calibration":
+        """What is kept beside a checkpoint, empty where nothing is or where it was measured with other weights.
+
+        Raises:
+            ValueError: the file is damaged.
+        """
+        empty, path = cls(_sha256(checkpoint)), calibration_path(checkpoint)
+        if not path.is_file():
+            return empty
+        try:
+            arrays = load_arrays(path.read_bytes(), str(path))
+            of = bytes(arrays.pop(_CHECKPOINT)).hex()
+            found = cls(of, _levels(arrays))
+        except (BundleError, KeyError, ValueError) as error:
+            raise ValueError(f"{path}: not a calibration ({error}); remove it, or export with --images anew") from error
+        return found if of == empty.checkpoint else empty
+
+    def of(self, entry: LevelEntry) -> LevelRanges | None:
+        """Of a level with these widths and this plan."""
+        return self.levels.get(_key(entry))
+
+    def put(self, entry: LevelEntry, ranges: LevelRanges) -> None:
+        """Keep the ranges of a level."""
+        self.levels[_key(entry)] = ranges
+
+    def save(self, checkpoint: str | Path) -> Path:
+        """Write it beside the checkpoint, whole or not at all."""
+        arrays: dict[str, NDArray[Any]] = {_CHECKPOINT: np.frombuffer(bytes.fromhex(self.checkpoint), np.uint8)}
+        for key, level in self.levels.items():
+            arrays |= {f"{key}/entropy/{name}": values for name, values in level.entropy.items()}
+            for part, layers in level.transforms.items():
+                for layer, ends in layers.items():
+                    arrays[f"{key}/{part}/{layer}"] = np.concatenate([x for end in ends for x in (end.low, end.high)])
+                    arrays[f"{key}/{part}/{layer}/size"] = np.array(len(ends[0].low))
+        path = calibration_path(checkpoint)
+        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        try:
+            temporary.write_bytes(save_arrays(arrays))
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+        return path
+
+
+def calibration_path(checkpoint: str | Path) -> Path:
+    """basic-s.safetensors -> basic-s.calibration.npz."""
+    return Path(checkpoint).with_suffix(SUFFIX)
+
+
+def _levels(arrays: Mapping[str, NDArray[Any]]) -> dict[str, LevelRanges]:
+    found: dict[str, LevelRanges] = {}
+    for name, values in arrays.items():
+        key, part, layer = name.split("/", 2)
+        level = found.setdefault(key, LevelRanges({}, {}))
+        if part == "entropy":
+            level.entropy[layer] = values
+        elif not layer.endswith("/size"):
+            size = int(arrays[f"{name}/size"])
+            a, b, c, d = np.split(values, [size, 2 * size, size + len(values) // 2])
+            level.transforms[part] = dict(level.transforms.get(part, {})) | {layer: (Range(a, b), Range(c, d))}
+    return found
+
+
+def _key(entry: LevelEntry) -> str:
+    text = json.dumps([entry.widths, [list(group) for group in entry.plan]], sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _sha256(path: str | Path) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()

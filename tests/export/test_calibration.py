@@ -1,0 +1,97 @@
+"""Laws of kept calibrations: bundles exported apart decode each other's files, and other weights take no part."""
+
+import shutil
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from basic.export import cli
+from basic.export.calibration import Calibration, LevelRanges, calibration_path
+from basic.export.int8 import Range
+from basic.runtime.bundle import Bundle
+from basic.training.checkpoint import SHIPPED, load_checkpoint, save_checkpoint
+from basic.training.structure.levels import default_levels
+
+
+@pytest.fixture
+def checkpoint(tmp_path: Path) -> Path:
+    return Path(shutil.copy(SHIPPED, tmp_path / "own.safetensors"))
+
+
+@pytest.fixture
+def dark(tmp_path: Path) -> Path:
+    """Photographs of other ranges than those that come along."""
+    folder = tmp_path / "dark"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    Image.fromarray(rng.integers(0, 40, (64, 64, 3), np.uint8)).save(folder / "dark.png")
+    return folder
+
+
+def export(checkpoint: Path, output: Path, *more: str) -> Bundle:
+    assert cli.main([str(checkpoint), "-o", str(output), "--only", "0", *more]) == 0
+    return Bundle.open(output)
+
+
+def ids(bundle: Bundle) -> list[bytes]:
+    return [level.entropy_id for level in bundle.levels.values()]
+
+
+def test_a_kept_calibration_makes_every_export_the_same(checkpoint: Path, dark: Path, tmp_path: Path) -> None:
+    usual = export(checkpoint, tmp_path / "usual.bundle")
+    kept = export(checkpoint, tmp_path / "kept.bundle", "--images", str(dark), "--keep-calibration")
+    again = export(checkpoint, tmp_path / "again.bundle")
+    assert ids(kept) == ids(again) != ids(usual)
+    with zipfile.ZipFile(tmp_path / "kept.bundle") as a, zipfile.ZipFile(tmp_path / "again.bundle") as b:
+        assert {n: a.read(n) for n in a.namelist()} == {n: b.read(n) for n in b.namelist()}
+    anew = export(checkpoint, tmp_path / "anew.bundle", "--images", str(Path(cli.__file__).parent / "samples"))
+    assert ids(anew) == ids(usual)
+
+
+def test_an_export_of_the_shipped_weights_decodes_files_of_the_packaged_bundle(tmp_path: Path) -> None:
+    packaged, level = Bundle.open(), export(SHIPPED, tmp_path / "own.bundle").level(0)
+    assert packaged.level(0).entropy_id == level.entropy_id
+
+
+def test_other_weights_take_no_part(checkpoint: Path, dark: Path, tmp_path: Path) -> None:
+    export(checkpoint, tmp_path / "kept.bundle", "--images", str(dark), "--keep-calibration")
+    assert Calibration.beside(checkpoint).levels
+    save_checkpoint(checkpoint, load_checkpoint(checkpoint).model, {"steps": 1})
+    assert not Calibration.beside(checkpoint).levels
+
+
+def test_what_is_kept_comes_back(checkpoint: Path) -> None:
+    arch, rng = load_checkpoint(checkpoint).model.arch, np.random.default_rng(0)
+    light, heavy = default_levels(arch, 2)
+
+    def layer(num_in: int, num_out: int) -> tuple[Range, Range]:
+        return Range(*rng.normal(size=(2, num_in))), Range(*rng.normal(size=(2, num_out)))
+
+    entropy = {"h_s.spread": rng.random(5), "context.read": rng.random(7)}
+    whole = {"synthesis": {"a.spread": layer(3, 4), "a.merge": layer(4, 3)}, "analysis": {"b.gate": layer(2, 2)}}
+    kept = Calibration.beside(checkpoint)
+    kept.put(heavy, LevelRanges(entropy, whole))
+    kept.save(checkpoint)
+    found = Calibration.beside(checkpoint)
+    assert found.of(light) is None
+    ranges = found.of(heavy)
+    assert ranges is not None and ranges.entropy.keys() == entropy.keys() and ranges.transforms.keys() == whole.keys()
+    assert all(np.array_equal(ranges.entropy[name], entropy[name]) for name in entropy)
+    for part, layers in whole.items():
+        assert ranges.transforms[part].keys() == layers.keys()
+        for name, ends in layers.items():
+            for end, again in zip(ends, ranges.transforms[part][name], strict=True):
+                assert np.array_equal(end.low, again.low) and np.array_equal(end.high, again.high)
+
+
+@pytest.mark.parametrize("damage", [b"", b"no archive", b"PK\x03\x04 cut"])
+def test_a_damaged_calibration_is_named(
+    damage: bytes, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    calibration_path(checkpoint).write_bytes(damage)
+    assert cli.main([str(checkpoint), "-o", str(tmp_path / "x.bundle"), "--only", "0"]) == 1
+    assert "own.calibration.npz: not a calibration" in capsys.readouterr().err
+    assert not (tmp_path / "x.bundle").exists()

@@ -104,7 +104,7 @@ class Bundle:
         if not (path.is_file() or path.is_dir()):
             raise BundleError(f"{path}: expected a bundle (a folder or one zip), this is a device or pipe")
         if path.is_file() and not zipfile.is_zipfile(path):
-            raise BundleError(f"{path}: expected a bundle (a folder or one zip), {_instead(path)}")
+            raise BundleError(f"{path}: expected a bundle (a folder or one zip), {instead(path)}")
         if path.is_dir() and not (path / MANIFEST).is_file():
             raise BundleError(f"{path}: expected a bundle, this folder has no {MANIFEST}; make one with basic-export")
         try:
@@ -222,7 +222,7 @@ class Bundle:
         return arrays
 
 
-def _instead(path: Path) -> str:
+def instead(path: Path) -> str:
     """What a file is that is no zip, and the cure."""
     with path.open("rb") as file:
         start = file.read(16)

@@ -45,6 +45,7 @@ from .files import (
 from .rate import encode_at
 
 Row = dict[str, Any]
+DEFAULT_SUFFIX = ".png"
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -103,8 +104,8 @@ def _encode_parser(parser: argparse.ArgumentParser) -> None:
 def _decode_parser(parser: argparse.ArgumentParser) -> None:
     _common(parser, f"{BITSTREAM_SUFFIX} file, or folder of them", "image, or folder")
     _level_or_budget(parser.add_mutually_exclusive_group(), "synthesis level (default: the file's entropy level)")
-    where = "of images in a folder or on standard output (default: %(default)s)"
-    parser.add_argument("--suffix", type=_suffix, default=".png", help=where)
+    where = f"of images in a folder or on standard output (default: {DEFAULT_SUFFIX})"
+    parser.add_argument("--suffix", type=_suffix, help=where)
     parser.set_defaults(run=_decode)
 
 
@@ -206,7 +207,7 @@ def _encode(args: argparse.Namespace, log: Console) -> int:
         with replacing(target) as file:
             file.write(found.data)
         if not found.reached:
-            message = f"{_name(source)}: the target is out of reach, took quality {found.quality}"
+            message = f"warning: {_name(source)}: the target is out of reach, took quality {found.quality}"
             log.print(message, style="yellow", markup=False)
         row = {"input": str(source), "output": str(target), "num_bytes": len(found.data), "bpp": found.bpp}
         row |= {} if args.budget_ms is None else {"level": bitstream.read(found.data, args.max_pixels).header.level}
@@ -221,12 +222,18 @@ def _encode(args: argparse.Namespace, log: Console) -> int:
 
 
 def _decode(args: argparse.Namespace, log: Console) -> int:
+    suffix = args.suffix or DEFAULT_SUFFIX
+    files = pairs(args.source, args.target, [BITSTREAM_SUFFIX], suffix)
+    for _, target in files:
+        if args.suffix is not None and target is not STANDARD and target.suffix.lower() != suffix:
+            raise ArgumentError(f"--suffix {suffix}: not with OUT {target}, which names its format itself")
+
     def one(codec: Codec, source: Path, target: Path) -> Row:
         image = codec.decode(read_bytes(source), level=args.level, budget_ms=args.budget_ms)
-        save_image(image, target, args.suffix)
+        save_image(image, target, suffix)
         return {"input": str(source), "output": str(target), "size": list(image.size), "mode": image.mode}
 
-    return _each(args, log, pairs(args.source, args.target, [BITSTREAM_SUFFIX], args.suffix), one)
+    return _each(args, log, files, one)
 
 
 def _each(

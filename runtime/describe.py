@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from . import _ans, bitstream
-from .bundle import Bundle
+from .bundle import Bundle, instead
 from .codec import Codec
 from .engine import EngineStatus, available_engines, onnxruntime_packages
 from .errors import BasicError, BitstreamError
@@ -35,7 +35,7 @@ def describe(path: Path) -> Row:
                 return describe_bitstream(path)
             file.seek(0)
             if file.read(2) != b"PK":
-                raise BitstreamError(f"{path}: neither a BASIC bitstream nor a bundle")
+                raise BitstreamError(f"{path}: neither a BASIC bitstream nor a bundle: {instead(path)}")
     return describe_bundle(Bundle.open(path))
 
 

@@ -346,6 +346,8 @@ def _reduce_16(values: NDArray[Any]) -> Bytes:
 
 
 def _from_array(array: NDArray[Any], max_pixels: int) -> Picture:
+    if isinstance(array, np.ma.MaskedArray):
+        raise ImageError("masked array: expected a plain one; fill what is masked first: array.filled(0)")
     if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 2, 3, 4)):
         raise ImageError(f"array of shape {array.shape}: expected (H, W) or (H, W, 1..4), channels last")
     _check_size("array", array.shape[1], array.shape[0], max_pixels)

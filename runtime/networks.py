@@ -65,7 +65,7 @@ class Networks:
         """A level that the bundle has; None is its heaviest. Raises BundleError, ArgumentError."""
         if level is None:
             return max(self._bundle.levels)
-        return self._bundle.level(whole("level", level, 0)).level
+        return self._bundle.level(whole("level", level)).level
 
     def entropy_level(self, header: Header) -> int:
         """Where this bundle has the entropy path that the stream names. Raises BitstreamError."""

@@ -442,7 +442,7 @@ def parser() -> argparse.ArgumentParser:
         help="lambda of quality 0 and of quality 63 (default: that of --init, else 0.0004 0.18)",
     )
     p.add_argument("--seed", type=int, help="default 0")
-    p.add_argument("--devices", type=int, default=1)
+    p.add_argument("--devices", type=int, default=1, help="GPUs, or processes on the CPU (default 1)")
     p.add_argument("--precision", choices=["32-true", "bf16-mixed"], help="default bf16-mixed")
     p.add_argument("--compile", choices=["auto", "on", "off"], help="torch.compile (default auto: on CUDA)")
     p.add_argument("--threads", type=int, help="CPU threads")

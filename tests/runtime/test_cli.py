@@ -197,6 +197,24 @@ def test_formats_that_keep_another_image_are_told(
     assert status == 0 and "not the decoded 130x90 RGB; .png keeps it" in err and decoded.exists()
 
 
+def test_a_suffix_does_not_contradict_the_output(
+    photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    coded, decoded = photo.with_suffix(".bsc"), photo.with_name("decoded.png")
+    run(capsys, "encode", photo, coded, "--level", 0, *bundle)
+    status, _, err = run(capsys, "decode", coded, decoded, "--suffix", "webp", *bundle)
+    assert status == 2 and "--suffix .webp: not with OUT" in err and not decoded.exists()
+    assert run(capsys, "decode", coded, decoded, "--suffix", "png", *bundle)[0] == 0
+
+
+def test_a_checkpoint_in_the_place_of_a_bundle_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "weights.safetensors"
+    path.write_bytes((40).to_bytes(8, "little") + b'{"weight":{"dtype":"F16","shape":[1]}}  ')
+    for arguments in (["info", path], ["doctor", path]):
+        status, out, err = run(capsys, *arguments)
+        assert status == 1 and "this is a checkpoint; make a bundle of it: basic-export" in out + err
+
+
 def test_decoding_replaces_no_originals(photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     folder, before = photo.parent, photo.read_bytes()
     assert run(capsys, "encode", folder, folder, "--level", 0, *bundle)[0] == 0

@@ -294,3 +294,8 @@ def test_blocks_are_stored_as_planes_are() -> None:
     blocks = x.reshape(3, 8, 8, 16, 8).transpose(1, 3, 0, 2, 4).reshape(8, 16, 192)
     with pytest.raises(EngineError, match="not numbers"):
         image.store_blocks(blocks, image.Picture.interleaved(64, 128), Box(0, 0, 64, 128))
+
+
+def test_a_masked_array_is_refused() -> None:
+    with pytest.raises(ImageError, match="masked array: expected a plain one"):
+        picture(np.ma.masked_array(RGB, RGB > 3))

@@ -244,8 +244,8 @@ def train(args: argparse.Namespace) -> int:
         return 0
     if options.threads:
         torch.set_num_threads(options.threads)
-    photographs = Photographs(settings.data, settings.crop_size, skip=settings.skip)
     valid = _held_out(options, settings)
+    photographs = Photographs(settings.data, settings.crop_size, skip=settings.skip)
     keep_kernels()
     keep_freed_memory(MODEL_BYTES + settings.batch_size * settings.crop_size**2 * STEP_BYTES_PER_PIXEL)
     torch.manual_seed(settings.seed)

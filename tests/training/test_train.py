@@ -138,9 +138,11 @@ def test_two_runs_in_one_folder_are_refused(photographs: Path, tmp_path: Path, c
 
 
 def test_what_is_trained_on_is_not_held_out(photographs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
-    assert run(photographs.parent, tmp_path, "--steps", "1", "--valid", str(photographs)) == 1
+    held_out = tmp_path / "data" / "held_out"
+    shutil.copytree(photographs, held_out)
+    assert run(held_out.parent, tmp_path / "run", "--steps", "1", "--valid", str(held_out)) == 1
     assert "expected photographs that are held out" in capsys.readouterr().err
-    assert not (tmp_path / "state.safetensors").exists()
+    assert not (tmp_path / "run" / "state.safetensors").exists()
 
 
 def test_resuming_with_another_seed_is_refused_by_name(

@@ -6,7 +6,6 @@ bundles of one checkpoint decode each other's files only where both took the sam
 
 import hashlib
 import json
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,12 +16,12 @@ from numpy.typing import NDArray
 
 from ..runtime.bundle import load_arrays
 from ..runtime.errors import BundleError
+from ..runtime.files import replacing
 from ..training.structure.levels import LevelEntry
-from .int8 import Range
+from .int8 import Range, Ranges
 from .writer import save_arrays
 
 Floats = NDArray[np.float64]
-TransformRanges = Mapping[str, tuple[Range, Range]]
 SUFFIX = ".calibration.npz"
 _CHECKPOINT = "checkpoint"
 
@@ -33,7 +32,7 @@ class LevelRanges:
     convolutions of the transforms that were tried in int8, by part and layer."""
 
     entropy: dict[str, Floats]
-    transforms: dict[str, TransformRanges]
+    transforms: dict[str, Ranges]
 
 
 @dataclass
@@ -44,13 +43,18 @@ class Calibration:
     levels: dict[str, LevelRanges] = field(default_factory=dict)
 
     @classmethod
+    def empty(cls, checkpoint: str | Path) -> "Calibration":
+        """Nothing yet, of the weights in this file."""
+        return cls(_sha256(checkpoint))
+
+    @classmethod
     def beside(cls, checkpoint: str | Path) -> "Calibration":
         """What is kept beside a checkpoint, empty where nothing is or where it was measured with other weights.
 
         Raises:
             ValueError: the file is damaged.
         """
-        empty, path = cls(_sha256(checkpoint)), calibration_path(checkpoint)
+        empty, path = cls.empty(checkpoint), calibration_path(checkpoint)
         if not path.is_file():
             return empty
         try:
@@ -79,12 +83,8 @@ class Calibration:
                     arrays[f"{key}/{part}/{layer}"] = np.concatenate([x for end in ends for x in (end.low, end.high)])
                     arrays[f"{key}/{part}/{layer}/size"] = np.array(len(ends[0].low))
         path = calibration_path(checkpoint)
-        temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_bytes(save_arrays(arrays))
-            temporary.replace(path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        with replacing(path) as file:
+            file.write(save_arrays(arrays))
         return path
 
 

@@ -88,16 +88,13 @@ def export_level(
 ) -> tuple[dict[str, Any], LevelReport]:
     """Quantise, build, check, count, verify and write one level; returns its manifest entry and what was found. Ranges
     that `calibration` lacks are measured on the images and put into it."""
-    ranges = calibration.of(entry)
-    if ranges is None or not set(wide_transforms(entry.widths, int8)) <= set(ranges.transforms):
-        ranges = LevelRanges(
-            calibrate(model, entry.widths, entry.plan, images) if ranges is None else ranges.entropy,
-            transform_ranges(model, entry.widths, images, int8),
-        )
-        calibration.put(entry, ranges)
+    ranges = calibration.of(entry) or LevelRanges(calibrate(model, entry.widths, entry.plan, images), {})
+    wide = wide_transforms(entry.widths, int8)
+    missing = [name for name in wide if name not in ranges.transforms]
+    ranges.transforms.update(transform_ranges(model, entry.widths, images, missing))
+    calibration.put(entry, ranges)
     layers, bounds = quantise(model, entry.widths, ranges.entropy, entry.plan)
-    wide = {name: ranges.transforms[name] for name in wide_transforms(entry.widths, int8)}
-    in_int8 = int8_transforms(model, entry.widths, wide)
+    in_int8 = int8_transforms(model, entry.widths, {name: ranges.transforms[name] for name in wide})
     left_float: list[str] = []
     while True:
         parts = build_parts(model, entry.widths, entry.plan, layers, in_int8)
@@ -309,10 +306,8 @@ def main(argv: list[str] | None = None) -> int:
         arch = checkpoint.model.arch
         int8 = args.int8 or ("none" if args.engine else "synthesis")
         entries = _entries(args, arch, console)
-        calibration = Calibration.beside(args.checkpoint)
-        if args.images:
-            calibration.levels.clear()
-        elif calibration.levels:
+        calibration = (Calibration.empty if args.images else Calibration.beside)(args.checkpoint)
+        if calibration.levels:
             console.print(f"ranges of activations: {calibration_path(args.checkpoint)}, where it has a level")
         chosen, images = _chosen(args.only, len(entries)), load_images(args.images)
         summary = export(checkpoint, entries, chosen, args.output, images, console, int8, calibration)

@@ -12,7 +12,7 @@ The trunk lies channels last: 1x1 layers that write to it are matrix products wi
 inside a block. Biases of these layers go to whoever reads the trunk next.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -332,9 +332,10 @@ def wide_transforms(widths: Widths, choice: str) -> list[str]:
     return [name for name in CHOICES[choice] if widths[f"g_{name[0]}.trunk8"] >= NARROWEST]
 
 
-def transform_ranges(model: Model, widths: Widths, images: Iterable[torch.Tensor], choice: str) -> dict[str, Ranges]:
-    """On images, the ranges of the transforms of `choice` that are wide enough."""
-    names = wide_transforms(widths, choice)
+def transform_ranges(
+    model: Model, widths: Widths, images: Iterable[torch.Tensor], names: Sequence[str]
+) -> dict[str, Ranges]:
+    """The ranges of these transforms on images."""
     if not names:
         return {}
     cut, plain = Cutter(model, widths), {"analysis": analysis_graph, "synthesis": synthesis_graph}

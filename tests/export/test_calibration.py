@@ -95,3 +95,5 @@ def test_a_damaged_calibration_is_named(
     assert cli.main([str(checkpoint), "-o", str(tmp_path / "x.bundle"), "--only", "0"]) == 1
     assert "own.calibration.npz: not a calibration" in capsys.readouterr().err
     assert not (tmp_path / "x.bundle").exists()
+    samples = str(Path(cli.__file__).parent / "samples")
+    export(checkpoint, tmp_path / "x.bundle", "--images", samples)  # the cure that the message names

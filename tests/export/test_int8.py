@@ -34,7 +34,9 @@ def run(graph: Graph, feed: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def pairs(model: Model, widths: Widths) -> list[tuple[str, Graph, Graph, dict[str, np.ndarray]]]:
     """(name, float graph, int8 graph calibrated as export does, what it reads for a photograph at quality 48)."""
     images = verify.load_images(None)
-    made = int8.int8_transforms(model, widths, int8.transform_ranges(model, widths, images, "transforms"))
+    made = int8.int8_transforms(
+        model, widths, int8.transform_ranges(model, widths, images, int8.wide_transforms(widths, "transforms"))
+    )
     feeds = dict(zip(("analysis", "synthesis"), int8.transform_feeds(model, widths, images[1:]), strict=True))
     cut = Cutter(model, widths)
     plain = {"analysis": graphs.analysis_graph(cut), "synthesis": graphs.synthesis_graph(cut)}
@@ -83,7 +85,7 @@ def test_weights_leave_room_in_sixteen_bits(model: Model) -> None:
 
 
 def test_narrow_levels_stay_in_float(model: Model) -> None:
-    assert int8.transform_ranges(model, model.arch.lightest(), verify.load_images(None)[:1], "transforms") == {}
+    assert int8.wide_transforms(model.arch.lightest(), "transforms") == []
 
 
 def test_a_bad_int8_transform_is_refused() -> None:

@@ -40,6 +40,10 @@ NO_PLOTS = "basic-bench: matplotlib is missing, so no plots are drawn: pip insta
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 done, 1 something could not be measured or written, 2 the command line alone is wrong."""
     args = parser().parse_args(argv)
+    if args.save_profile is not None and args.levels:
+        parser().error("--levels: a latency profile is of all levels of its bundle; leave it out")
+    if args.save_profile is None and set(args.skip) == set(STAGES) and not (args.peers or args.exactness):
+        parser().error(f"--skip: nothing is left to measure; expected at most {len(STAGES) - 1} of {', '.join(STAGES)}")
     log = Console(stderr=True)
     try:
         settings = settings_from(args)
@@ -58,6 +62,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if args.output is not None:
             page = write_files(report, args.output)
             say(log, f"wrote {page}")
+    except BrokenPipeError:
+        raise
     except (BasicError, OSError) as error:
         say(log, f"basic-bench: {error}", "red")
         return 1

@@ -8,7 +8,6 @@ Engines and settings run the integer networks on many inputs against the oracle;
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
@@ -29,6 +28,7 @@ from ..runtime.engine import Session
 from ..runtime.engine_onnx import start as start_onnx
 from ..runtime.engine_oracle import CLAMPS, Layer, Layers, layers_from_arrays, run_parts, state_out
 from ..runtime.errors import BasicError
+from ..runtime.files import write_whole
 from ..runtime.groups import NUM_PHASES, Plan, group_channels, pack
 from ..runtime.tiles import UNIT
 from .arguments import numbers, positive
@@ -286,7 +286,7 @@ def main(argv: list[str] | None = None) -> int:
             "threads": 1,
         }
         if args.json:
-            _write(args.json, json.dumps(facts | found.as_lists(), indent=1, allow_nan=False) + "\n")
+            write_whole(args.json, json.dumps(facts | found.as_lists(), indent=1, allow_nan=False) + "\n")
         table = markdown(found)
         if args.page:
             fill_page(args.page, table, START, END)
@@ -295,12 +295,6 @@ def main(argv: list[str] | None = None) -> int:
         return 1
     print(table)
     return int(any(count for row in found.exact for count in row.mismatches.values()))
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
 
 
 def parser() -> argparse.ArgumentParser:

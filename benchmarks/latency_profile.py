@@ -24,6 +24,7 @@ QUALITY = 48
 ROUNDS, WARMUP = 12, 2
 SLOW_PERCENTILE = 95
 MARGIN = 1.05
+FEW_CHECKS = 20  # of calls with a budget, below which their share is an accident
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,10 @@ def doubts(profile: LatencyProfile, kept: Kept) -> list[str]:
         found.append(
             f"no {' and no '.join(unchecked)} was checked: {kept.num_refused} of the drawn budgets were refused, since "
             "this machine is slower than they allow, or busy; measure again when it is quiet"
+        )
+    elif (fewest := min(kept.num_encodes, kept.num_decodes)) < FEW_CHECKS:
+        found.append(
+            f"only {fewest} calls were checked: a share of so few says little; give more --repeats or more photographs"
         )
     falls = [
         f"level {level} {step.replace('_', ' ')} ({low_ms:.1f} ms at {low} pixels, {high_ms:.1f} at {high})"

@@ -8,7 +8,6 @@ What a newcomer gets wrong: numbers are never typed into the README. Measure aga
 
 import argparse
 import json
-import os
 import shutil
 import sys
 import textwrap
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..runtime.files import write_whole
 from .results import REPORT_FORMAT, REPORT_VERSION, BdRow, BenchError, FitRow, LevelRow, QualityRow, SpeedupRow
 
 START, END = "<!-- measured -->", "<!-- /measured -->"
@@ -104,9 +104,7 @@ def replace_block(text: str, content: str, start: str = START, end: str = END) -
 def fill_page(page: Path, content: str, start: str = START, end: str = END) -> None:
     """`replace_block` on a file, which is replaced whole. Raises BenchError, OSError."""
     text = replace_block(page.read_text(encoding="utf-8"), content, start, end)
-    temporary = page.with_name(f".{page.name}.{os.getpid()}.tmp")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(page)
+    write_whole(page, text)
 
 
 def _circumstances(measured: Measured) -> str:

@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..runtime.files import write_whole
 from .plots import draw, has_matplotlib
 from .results import Report
 
@@ -51,7 +52,7 @@ def print_report(report: Report, console: Console) -> None:
 
 def write_files(report: Report, folder: Path) -> Path:
     """report.json, a CSV per table, report.html, and the plots where matplotlib is; returns the page."""
-    (folder / "report.json").write_text(report.to_json(), encoding="utf-8")
+    write_whole(folder / "report.json", report.to_json())
     report.write_csv(folder)
     page = folder / "report.html"
     write_html(report, draw(report, folder) if has_matplotlib() else [], page)
@@ -68,10 +69,10 @@ def write_html(report: Report, plots: Sequence[Path], path: Path) -> None:
     facts = "".join(f"<dt>{html.escape(key)}</dt><dd>{html.escape(value)}</dd>" for key, value in _facts(report))
     images = "".join(_figure(plot) for plot in plots)
     tables = "".join(_html_table(view) for view in views(report))
-    path.write_text(
+    write_whole(
+        path,
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>basic-bench</title><style>{_STYLE}</style>'
         f"<body><h1>basic-bench</h1><dl>{facts}</dl>{images}{tables}</body></html>\n",
-        encoding="utf-8",
     )
 
 

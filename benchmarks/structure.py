@@ -20,6 +20,7 @@ from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from ..runtime.errors import BasicError
+from ..runtime.files import write_whole
 from ..runtime.groups import Plan
 from ..training.checkpoint import SHIPPED, Checkpoint, load_checkpoint
 from ..training.complexity import total_macs
@@ -241,9 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
         draw_structures(report, args.output)
         path = args.output / "structure.json"
-        temporary = path.with_name(f".{path.name}.tmp")
-        temporary.write_text(json.dumps(asdict(report), indent=1) + "\n")
-        temporary.replace(path)
+        write_whole(path, json.dumps(asdict(report), indent=1) + "\n")
     except (BasicError, ValueError, OSError) as error:
         say(log, f"structure: {error}", "red")
         return 1

@@ -23,13 +23,14 @@ from .writer import save_arrays
 
 Floats = NDArray[np.float64]
 SUFFIX = ".calibration.npz"
-_CHECKPOINT = "checkpoint"
+ANEW = "remove that file, or export with --images anew"
+_CHECKPOINT, _IN_FLOAT = "checkpoint", "in_float"
 
 
 @dataclass(frozen=True)
 class LevelRanges:
     """Of one level: the largest value of each channel of the entropy part's activations, by layer; the ranges of
-    convolutions of the transforms that were tried in int8, by part and layer."""
+    convolutions of the transforms that were tried in int8, by part and layer: none where a part is better in float."""
 
     entropy: dict[str, Floats]
     transforms: dict[str, Ranges]
@@ -62,7 +63,7 @@ class Calibration:
             of = bytes(arrays.pop(_CHECKPOINT)).hex()
             found = cls(of, _levels(arrays))
         except (BundleError, KeyError, ValueError) as error:
-            raise ValueError(f"{path}: not a calibration ({error}); remove it, or export with --images anew") from error
+            raise ValueError(f"{path}: not a calibration ({error}); {ANEW}") from error
         return found if of == empty.checkpoint else empty
 
     def of(self, entry: LevelEntry) -> LevelRanges | None:
@@ -79,6 +80,8 @@ class Calibration:
         for key, level in self.levels.items():
             arrays |= {f"{key}/entropy/{name}": values for name, values in level.entropy.items()}
             for part, layers in level.transforms.items():
+                if not layers:
+                    arrays[f"{key}/{part}/{_IN_FLOAT}"] = np.array(1)
                 for layer, ends in layers.items():
                     arrays[f"{key}/{part}/{layer}"] = np.concatenate([x for end in ends for x in (end.low, end.high)])
                     arrays[f"{key}/{part}/{layer}/size"] = np.array(len(ends[0].low))
@@ -100,6 +103,8 @@ def _levels(arrays: Mapping[str, NDArray[Any]]) -> dict[str, LevelRanges]:
         level = found.setdefault(key, LevelRanges({}, {}))
         if part == "entropy":
             level.entropy[layer] = values
+        elif layer == _IN_FLOAT:
+            level.transforms[part] = {}
         elif not layer.endswith("/size"):
             size = int(arrays[f"{name}/size"])
             a, b, c, d = np.split(values, [size, 2 * size, size + len(values) // 2])

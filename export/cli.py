@@ -33,7 +33,7 @@ from ..training.structure.levels import (
     load_learned,
     load_table,
 )
-from .calibration import Calibration, LevelRanges, calibration_path
+from .calibration import ANEW, Calibration, LevelRanges, calibration_path
 from .conformance import expected_digests, make_inputs
 from .graphs import build_parts
 from .int8 import CHOICES, int8_transforms, transform_ranges, wide_transforms
@@ -87,22 +87,28 @@ def export_level(
     int8: str = "none",
 ) -> tuple[dict[str, Any], LevelReport]:
     """Quantise, build, check, count, verify and write one level; returns its manifest entry and what was found. Ranges
-    that `calibration` lacks are measured on the images and put into it."""
+    that `calibration` lacks are measured on the images and put into it, with what the images say of int8."""
     ranges = calibration.of(entry) or LevelRanges(calibrate(model, entry.widths, entry.plan, images), {})
     wide = wide_transforms(entry.widths, int8)
-    missing = [name for name in wide if name not in ranges.transforms]
+    decided = set(ranges.transforms)
+    missing = [name for name in wide if name not in decided]
     ranges.transforms.update(transform_ranges(model, entry.widths, images, missing))
     calibration.put(entry, ranges)
     layers, bounds = quantise(model, entry.widths, ranges.entropy, entry.plan)
-    in_int8 = int8_transforms(model, entry.widths, {name: ranges.transforms[name] for name in wide})
+    in_int8 = int8_transforms(model, entry.widths, {n: ranges.transforms[n] for n in wide if ranges.transforms[n]})
     left_float: list[str] = []
     while True:
         parts = build_parts(model, entry.widths, entry.plan, layers, in_int8)
         try:
-            differences = verify_level(model, entry.widths, entry.plan, layers, parts, images)
+            differences = verify_level(model, entry.widths, entry.plan, layers, parts, images, decided)
             break
         except Int8LossError as error:  # with these weights and widths the part is better off in float
+            if error.part in decided:
+                raise ValueError(
+                    f"level {number}: {error.reason}, with the ranges kept beside the checkpoint; {ANEW}"
+                ) from error
             del in_int8[error.part]
+            ranges.transforms[error.part] = {}
             left_float.append(error.reason)
     for part in parts:
         if part.name not in ("analysis", "synthesis"):

@@ -5,6 +5,7 @@ contexts must equal the integer oracle bit for bit; an int8 transform may cost a
 Anything else is a wrong graph and stops the export.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,7 @@ FLOAT_TOLERANCE = 1e-4  # of the largest value of the tensor (at least 1)
 VERIFY_QUALITY = 32
 INT8_LOSS_DB = 0.1  # of an int8 synthesis against the float one, both against the photograph
 INT8_LATENT_RMS = 0.1  # of an int8 analysis, in steps of the latent's rounding, whose own is 0.29
+INT8_WRONG = 5.0  # times these limits: no photograph explains it, the graph or its ranges are wrong
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -89,9 +91,16 @@ def reference(
 
 
 def verify_level(
-    model: Model, widths: Widths, plan: Plan, layers: Layers, parts: list[PartFile], images: list[Tensor]
+    model: Model,
+    widths: Widths,
+    plan: Plan,
+    layers: Layers,
+    parts: list[PartFile],
+    images: list[Tensor],
+    decided: Collection[str] = (),
 ) -> list[Difference]:
-    """The largest difference of every output over the images; raises ValueError where one is too large."""
+    """The largest difference of every output over the images; raises ValueError where one is too large. Of the parts
+    `decided` it is known from other photographs that 8 bits do, so that only a wrong graph is refused."""
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 3
     sessions = {
@@ -106,7 +115,8 @@ def verify_level(
             got = dict(zip(names, sessions[name].run(names, inputs), strict=True))
             for output, want in expected.items():
                 if precisions[name] == "int8":
-                    found = compare_int8(name, output, got[output], want, x.numpy())
+                    slack = INT8_WRONG if name in decided else 1.0
+                    found = compare_int8(name, output, got[output], want, x.numpy(), slack)
                 else:
                     found = compare(name, output, got[output], want)
                 old = worst.get((name, output))
@@ -130,18 +140,22 @@ class Int8LossError(ValueError):
         super().__init__(f"{self.reason}; export it in float (--int8 none)")
 
 
-def compare_int8(part: str, output: str, got: NDArray[Any], want: NDArray[Any], image: NDArray[Any]) -> Difference:
-    """What 8 bits cost: noise in a latent, PSNR of a picture. Int8LossError where it is too much."""
+def compare_int8(
+    part: str, output: str, got: NDArray[Any], want: NDArray[Any], image: NDArray[Any], slack: float = 1.0
+) -> Difference:
+    """What 8 bits cost: noise in a latent, PSNR of a picture. Int8LossError beyond `slack` times the limit."""
     _check_kind(part, output, got, want)
     largest = float(np.abs(got - want).max())
     if output != "x_hat":
         rms = float(np.sqrt(np.mean(np.square(got - want))))
-        if not rms <= INT8_LATENT_RMS:
-            raise Int8LossError(part, f"{output} in int8 is off by {rms:.3g} on average, more than {INT8_LATENT_RMS}")
+        limit = slack * INT8_LATENT_RMS
+        if not rms <= limit:
+            raise Int8LossError(part, f"{output} in int8 is off by {rms:.3g} on average, more than {limit:g}")
         return Difference(part, output, largest)
     loss = 10.0 * float(np.log10(np.mean(np.square(got - image)) / np.mean(np.square(want - image))))
-    if not loss <= INT8_LOSS_DB:
-        raise Int8LossError(part, f"{output} in int8 loses {loss:.3g} dB, more than {INT8_LOSS_DB}")
+    limit = slack * INT8_LOSS_DB
+    if not loss <= limit:
+        raise Int8LossError(part, f"{output} in int8 loses {loss:.3g} dB, more than {limit:g}")
     return Difference(part, output, largest, loss)
 
 

@@ -59,11 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ArgumentError as error:  # an option out of its range, seen before anything is written
         _error(log, _in_options(error))
         return 2
+    except BrokenPipeError:
+        raise
     except (BasicError, OSError) as error:
         _error(log, _in_options(error))
-        return 1
-    except KeyboardInterrupt:
-        log.print("interrupted")
         return 1
 
 

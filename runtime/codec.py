@@ -6,7 +6,7 @@ level that the stream needs from then on (`entropy_level=` chooses that apart); 
 
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar, overload
@@ -30,7 +30,7 @@ from .latents import Latents, empty_latents, whole_image
 from .networks import Networks
 from .overlap import divided
 from .picture_file import empty_picture, write_file
-from .profile import Profile, measure
+from .profile import Profile, measure, measure_whole
 from .tiles import UNIT, TileBatch, Window, num_tiles, padded, tile_batches
 from .transforms import Piece, analyse, cut, synthesis_windows, synthesise
 
@@ -189,7 +189,7 @@ class Codec:
         images = several("images", images, "images")
         quality = whole("quality", quality, 0, MAX_QUALITY)
         tile_size = whole("tile_size", tile_size, UNIT, MAX_TILE_SIZE, UNIT)
-        with nullcontext() if profile is None else profile.whole():
+        with measure_whole(profile):
             level = self._networks.level(level)
             path_level = level if entropy_level is None else self._networks.level(entropy_level)
             with measure(profile, "image"):
@@ -270,7 +270,7 @@ class Codec:
     ) -> list[Image.Image]:
         """Several bitstreams -> images; windows of equal shape, level and quality run through synthesis together."""
         files = several("files", files, "bitstreams as bytes")
-        with nullcontext() if profile is None else profile.whole():
+        with measure_whole(profile):
             pictures = self._pictures(files, level, profile)
             with measure(profile, "image"):
                 return [to_pillow(picture) for picture in pictures]

@@ -15,8 +15,8 @@ from types import FrameType
 
 
 def run_command(command: str, module: str, argv: Sequence[str] | None, extra: str | None = None) -> int:
-    """`main(argv)` of a module; 1 where it is interrupted (Ctrl-C, SIGTERM), or where a package is missing that comes
-    with an extra: then with the cure."""
+    """`main(argv)` of a module; 1 where it is interrupted (Ctrl-C, SIGTERM), where its output is read no further
+    (`| head`), or where a package is missing that comes with an extra: then with the cure."""
     _make_streams_sound()
     with _terminated_as_interrupted():
         try:
@@ -28,7 +28,12 @@ def run_command(command: str, module: str, argv: Sequence[str] | None, extra: st
                 cure = f"needs {error.name}; install the extra: pip install 'basic-nic[{extra}]'"
                 print(f"{command}: {cure}", file=sys.stderr)
                 return 1
-            return int(found.main(argv))
+            status = int(found.main(argv))
+            sys.stdout.flush()
+            return status
+        except BrokenPipeError:  # what read the output has seen enough
+            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the end of the process)
+            return 1
         except KeyboardInterrupt:
             print(f"{command}: interrupted", file=sys.stderr)
             return 1

@@ -40,6 +40,27 @@ def read_bytes(path: Path) -> bytes:
 
 
 @contextmanager
+def whole_file(path: Path) -> Iterator[BinaryIO]:
+    """A file beside `path` that takes its name when the block ends well, and leaves no trace when it does not: whoever
+    opens `path` finds the old file or the new one. Of a symbolic link, the file behind it. Raises OSError."""
+    path = path.resolve()
+    temporary = path.with_name(f".{path.name[:48]}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("xb") as file:
+            yield file
+        temporary.replace(path)
+    finally:
+        with suppress(OSError):  # where it could not be made, it need not go
+            temporary.unlink(missing_ok=True)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Text in UTF-8 to a `whole_file`."""
+    with whole_file(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """A file that takes the name `path` when the block ends well, and leaves no trace when it does not.
 
@@ -49,7 +70,6 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
     Raises:
         ImageError: the folder does not exist, or the system refuses: a full disk, a read-only folder.
     """
-    temporary = None
     try:
         if path is STANDARD:
             if sys.__stdout__ is None:  # sys.stdout may stand in for it
@@ -69,20 +89,14 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         path = path.resolve()
         if path.is_dir():
             raise ImageError(f"{path}: expected the name of a file to write, this is a folder")
-        temporary = path.with_name(f".{path.name[:48]}.{os.getpid()}.tmp")
-        with temporary.open("xb") as file:
+        with whole_file(path) as file:
             yield file
-        temporary.replace(path)
     except OSError as error:
         if error.errno is None:
             raise
         cure = _CURES.get(error.errno, "choose another output")
         name = "standard output" if path is STANDARD else path
         raise ImageError(f"{name}: cannot be written: {error.strerror}; {cure}") from error
-    finally:
-        if temporary is not None:
-            with suppress(OSError):  # where it could not be made, it need not go
-                temporary.unlink(missing_ok=True)
 
 
 _ELSEWHERE = "choose an output that you may write to"

@@ -3,6 +3,8 @@
 import time
 from contextlib import AbstractContextManager, nullcontext
 
+from .errors import ArgumentError
+
 GLUE = ("image", "pixels", "latents", "file", "glue")
 """Neither network nor coder: Pillow <-> planes; planes <-> what networks take and give, windows; rounding, packing and
 cutting latents; header, checksums, side segments; the rest."""
@@ -69,4 +71,15 @@ class _Whole(_Part):
 
 def measure(profile: Profile | None, part: str) -> AbstractContextManager[None]:
     """`profile.part(part)`, or nothing where nobody measures."""
-    return _NOTHING if profile is None else profile.part(part)
+    return _NOTHING if profile is None else _checked(profile).part(part)
+
+
+def measure_whole(profile: Profile | None) -> AbstractContextManager[None]:
+    """`profile.whole()`, or nothing where nobody measures."""
+    return _NOTHING if profile is None else _checked(profile).whole()
+
+
+def _checked(profile: Profile) -> Profile:
+    if not isinstance(profile, Profile):
+        raise ArgumentError(f"profile: expected a basic.runtime.profile.Profile, got {type(profile).__name__}")
+    return profile

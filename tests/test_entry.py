@@ -1,6 +1,7 @@
 """The commands of the train extra name their cure where it is missing."""
 
 import importlib
+import os
 import signal
 import subprocess
 import sys
@@ -65,6 +66,17 @@ sys.exit(main(["--levels", "1", "-o", {str(tmp_path / "b.bundle")!r}]))
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr.splitlines()[-1]) == (1, "basic-export: interrupted")
     assert "Traceback" not in run.stderr and list(tmp_path.iterdir()) == []
+
+
+def test_output_that_is_read_no_further_ends_without_a_traceback() -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    code = "import sys; from basic.runtime.entry import main; sys.exit(main(['info', '--json']))"
+    with os.fdopen(writing, "wb") as nobody:
+        run = subprocess.run(
+            [sys.executable, "-c", code], stdout=nobody, stderr=subprocess.PIPE, text=True, check=False
+        )
+    assert (run.returncode, run.stderr) == (1, "")
 
 
 def test_the_example_without_arguments_tells_its_usage() -> None:

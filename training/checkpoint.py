@@ -5,7 +5,6 @@ their moving average and the optimizer, what a run resumes from). Both are writt
 """
 
 import json
-import os
 import zipfile
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -16,6 +15,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
+from ..runtime.files import whole_file
 from .model import Model
 from .nodes import Architecture
 
@@ -36,13 +36,8 @@ def save_tensors(path: Path, tensors: dict[str, Tensor], config: dict[str, Any])
     if path.exists() and not path.is_file():
         raise ValueError(f"{path}: expected the name of a file, this is a folder or device")
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        whole = save({k: v.contiguous() for k, v in tensors.items()}, {"config": json.dumps(config)})
-        temporary.write_bytes(whole)  # save_file would let nobody but the owner read it
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with whole_file(path) as file:  # save_file would let nobody but the owner read it
+        file.write(save({k: v.contiguous() for k, v in tensors.items()}, {"config": json.dumps(config)}))
 
 
 def load_tensors(path: str | Path, kind: str) -> tuple[dict[str, Tensor], dict[str, Any]]:

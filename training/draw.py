@@ -1,9 +1,9 @@
 """What a training step trains: widths, group plan and qualities, drawn anew at every step.
 
-Analysis, entropy and synthesis are drawn independently of each other, so that a file coded by one level's encoder
-decodes with any level's synthesis. Per part: the full model, the lightest, one between them (a point of the uniform
-line or a structure that a search visited), or every node on its own. Plans: a learned one, a hand-made one, or a random
-ordered partition of the 32 nodes (any-order training).
+In some of the steps analysis, entropy and synthesis are of one level, as in most files; in the others they are drawn
+independently, so that a file coded by one level's encoder decodes with any level's synthesis. Either way: the full
+model, the lightest, one between them (a point of the uniform line or a structure that a search visited), or every node
+on its own. Plans: a learned one, a hand-made one, or a random ordered partition of the 32 nodes (any-order training).
 Fine-tuning for a level table draws the table's levels alone, still independently for the three parts.
 """
 
@@ -24,7 +24,7 @@ from ..runtime.groups import (
     raster,
 )
 from .model import NUM_QUALITIES
-from .nodes import Architecture, Widths
+from .nodes import Architecture
 from .structure.levels import Learned, LevelEntry
 
 PARTS = ("analysis", "entropy", "synthesis")
@@ -32,19 +32,21 @@ PARTS = ("analysis", "entropy", "synthesis")
 
 @dataclass(frozen=True)
 class Mix:
-    """Probabilities per part of a step: full, lightest, between; what is left draws every node on its own."""
+    """Probabilities of a draw: full, lightest, between; what is left draws every node on its own. `matched`: that one
+    draw is for the whole model, not one for each part."""
 
     full: float = 0.4
     lightest: float = 0.15
     between: float = 0.25  # where there are learned structures, half of it is theirs
     random_plan: float = 0.3
     learned_plan: float = 0.45
+    matched: float = 0.5
 
     @classmethod
-    def with_full(cls, full: float) -> "Mix":
-        """Another share of the full model; the others divide what is left as they do by default."""
+    def of(cls, full: float, matched: float) -> "Mix":
+        """Another share of the full model, the others dividing what is left as they do by default; and of `matched`."""
         rest = (1.0 - full) / (1.0 - cls.full)
-        return cls(full, cls.lightest * rest, cls.between * rest)
+        return cls(full, cls.lightest * rest, cls.between * rest, matched=matched)
 
     @classmethod
     def warm(cls) -> "Mix":
@@ -62,9 +64,11 @@ class Draw:
 def draw(arch: Architecture, mix: Mix, seed: int, step: int, batch_size: int, learned: Learned | None = None) -> Draw:
     """The configuration of one step, a pure function of (seed, step) and of the learned structures."""
     rng = np.random.default_rng((seed, step, 1))
-    widths: dict[str, int] = {}
-    for part in PARTS:
-        widths |= _draw_part(arch, part, mix, rng, learned)
+    if rng.random() < mix.matched:
+        widths = _draw_widths(arch, mix, rng, learned)
+    else:
+        drawn = {part: _draw_widths(arch, mix, rng, learned) for part in PARTS}
+        widths = {node.name: drawn[node.part][node.name] for node in arch.nodes}
     quality = _draw_quality(batch_size, rng)
     return Draw(widths, _draw_plan(mix, rng, learned), quality)
 
@@ -86,22 +90,17 @@ def _draw_quality(batch_size: int, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(quality).float()
 
 
-def _draw_part(
-    arch: Architecture, part: str, mix: Mix, rng: np.random.Generator, learned: Learned | None
-) -> dict[str, int]:
-    nodes = [node for node in arch.nodes if node.part == part]
+def _draw_widths(arch: Architecture, mix: Mix, rng: np.random.Generator, learned: Learned | None) -> dict[str, int]:
     kind = rng.random()
     if kind < mix.full:
-        return {node.name: node.full for node in nodes}
+        return arch.full()
     if kind < mix.full + mix.lightest:
-        return {node.name: node.lightest for node in nodes}
+        return arch.lightest()
     if kind < mix.full + mix.lightest + mix.between:
         if learned is not None and learned.path and rng.random() < 0.5:
-            widths: Widths = learned.path[int(rng.integers(len(learned.path)))][1].widths
-        else:
-            widths = arch.between(float(rng.random()))
-        return {node.name: widths[node.name] for node in nodes}
-    return {node.name: int(rng.choice(node.choices)) for node in nodes}
+            return dict(learned.path[int(rng.integers(len(learned.path)))][1].widths)
+        return arch.between(float(rng.random()))
+    return {node.name: int(rng.choice(node.choices)) for node in arch.nodes}
 
 
 def _draw_plan(mix: Mix, rng: np.random.Generator, learned: Learned | None) -> Plan:

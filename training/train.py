@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from types import FrameType, MappingProxyType
+from types import FrameType
 from typing import Any, BinaryIO
 
 import torch
@@ -57,7 +57,8 @@ class Settings:
     steps: int
     decay_steps: int
     warmup_steps: int = 200
-    full_share: float = Mix.full  # probability of the full model, per part of a step
+    full_share: float = Mix.full  # probability of the full model, per draw
+    matched_share: float = Mix.matched  # probability that one draw is for all parts of a step
     full_steps: int = 0  # so many steps of the full model alone come first
     batch_size: int = 8
     crop_size: int = 256
@@ -102,10 +103,10 @@ class Trainer:
         settings: Settings,
         model: Model,
         levels: Sequence[LevelEntry] = (),
-        options: Mapping[str, Any] = MappingProxyType({}),
+        options: Mapping[str, Any] | None = None,
     ) -> None:
         """`levels` are those of `settings.table`, where it names one; `options` go into the state."""
-        self.settings, self.options = settings, dict(options)
+        self.settings, self.options = settings, dict(options or {})
         self.model = model
         self.average = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
         self.optimizer = MuonAdam(model.named_parameters(), settings.lr, settings.adam_lr)
@@ -119,7 +120,7 @@ class Trainer:
         if self.levels and self.step >= s.full_steps:
             drawn = draw_level(self.model.arch, self.levels, s.seed, self.step, len(x))
         else:
-            mix = Mix.warm() if self.step < s.full_steps else Mix.with_full(s.full_share)
+            mix = Mix.warm() if self.step < s.full_steps else Mix.of(s.full_share, s.matched_share)
             drawn = draw(self.model.arch, mix, s.seed, self.step, len(x), self.learned)
         quality = drawn.quality.to(x.device)
         torch.manual_seed(((s.seed + (fabric.global_rank << 10)) << 32) + self.step)
@@ -249,7 +250,7 @@ def train(args: argparse.Namespace) -> int:
     keep_kernels()
     keep_freed_memory(MODEL_BYTES + settings.batch_size * settings.crop_size**2 * STEP_BYTES_PER_PIXEL)
     torch.manual_seed(settings.seed)
-    model = _model(args, state)
+    model = _model(args, state, saved)
     if settings.exact:
         fine_tune_entropy(model)
     levels = load_table(settings.table, model.arch) if settings.table else []
@@ -380,10 +381,10 @@ def _settings(args: argparse.Namespace, state: Path, config: dict[str, Any] | No
     return Settings(**given)
 
 
-def _model(args: argparse.Namespace, state: Path) -> Model:
-    """The model to train: that of the run to resume, of the checkpoint to start from, or a new one."""
-    if state.exists():
-        model = Model(Architecture.of(load_tensors(state, "basic-training-state")[1]["architecture"]))
+def _model(args: argparse.Namespace, state: Path, saved: dict[str, Any] | None) -> Model:
+    """The model to train: that of the run to resume (`saved`), of the checkpoint to start from, or a new one."""
+    if saved:
+        model = Model(Architecture.of(saved["architecture"]))
         found = [model.arch.lambda_min, model.arch.lambda_max]
         if args.lambda_range not in (None, found):
             raise ValueError(
@@ -422,6 +423,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--warmup-steps", type=int, help="default 200")
     p.add_argument("--full-steps", type=int, help="so many steps of the full model before slimming starts (default 0)")
     p.add_argument("--full-share", type=float, help=f"how often a part is drawn at full width (default {Mix.full})")
+    p.add_argument("--matched-share", type=float, help=f"how often all parts are of one level (default {Mix.matched})")
     p.add_argument("--batch-size", type=int, help="crops a step and device (default 8)")
     p.add_argument("--crop-size", type=int, help="multiple of 64 (default 256)")
     p.add_argument("--lr", type=float, help="learning rate of the matrices, Muon (default 4e-4; entropy part: x 4)")
@@ -477,8 +479,10 @@ def main(argv: list[str] | None = None) -> int:
         value = getattr(args, name)
         if value is not None and value < 0:
             parser().error(f"--{name.replace('_', '-')}: expected 0 or more, got {value}")
-    if args.full_share is not None and not 0.0 <= args.full_share <= 1.0:
-        parser().error(f"--full-share: expected 0 to 1, got {args.full_share}")
+    for name in ("full_share", "matched_share"):
+        value = getattr(args, name)
+        if value is not None and not 0.0 <= value <= 1.0:
+            parser().error(f"--{name.replace('_', '-')}: expected 0 to 1, got {value}")
     if args.lambda_range and not 0.0 < args.lambda_range[0] < args.lambda_range[1] < math.inf:
         parser().error(f"--lambda-range: expected 0 < MIN < MAX, got {args.lambda_range[0]:g} {args.lambda_range[1]:g}")
     if args.metric == "ms-ssim" and args.crop_size is not None and args.crop_size < MS_SSIM_CROP:

@@ -141,6 +141,8 @@ def test_precision_is_what_the_manifest_says(bundle: str) -> None:
             ["--threads", "0"],
         ),
         *(["--threads", "9999"], ["--engine", "warp"], []),
+        ["--skip", "timing", "memory", "quality", "device"],
+        ["--levels", "0", "--save-profile", "p.json"],
     ],
 )
 def test_wrong_options_exit_with_two(options: list[str]) -> None:

@@ -8,7 +8,7 @@ from fakes import FakeBundle, FakeEngine
 
 from basic.benchmarks import latency_profile
 from basic.benchmarks.images import Photo
-from basic.benchmarks.latency_profile import Kept, check_profile, describe, doubts, measure_profile, tiled
+from basic.benchmarks.latency_profile import FEW_CHECKS, Kept, check_profile, describe, doubts, measure_profile, tiled
 from basic.runtime.budget import STEPS, LatencyProfile
 from basic.runtime.codec import Codec
 from basic.runtime.errors import BudgetError
@@ -40,15 +40,22 @@ def test_shares_of_no_calls_are_null_and_named() -> None:
     assert doubt.startswith("no encode and no decode was checked: 10 of the drawn budgets were refused")
     (doubt,) = doubts(profile, Kept(2, 0, 1, 0))
     assert doubt.startswith("no decode was checked")
-    half = Kept(4, 2, 2, 2)
+    half = Kept(40, 20, 20, 20)
     assert (describe(half)["encode_share"], describe(half)["decode_share"]) == (0.5, 1.0)
     assert doubts(profile, half) == []
+
+
+def test_shares_of_few_calls_are_doubted() -> None:
+    profile = LatencyProfile("ort", 1, {}, {0: {"analysis": ((64, 1.0), (128, 2.0))}}, {})
+    (doubt,) = doubts(profile, Kept(40, FEW_CHECKS - 1, 40, 1))
+    assert doubt.startswith(f"only {FEW_CHECKS - 1} calls were checked")
+    assert doubts(profile, Kept(40, FEW_CHECKS, 40, 1)) == []
 
 
 def test_times_that_fall_where_images_grow_are_named() -> None:
     rising, falling = ((64, 1.0), (128, 2.0)), ((64, 3.0), (128, 2.5))
     curves = {level: {"analysis": rising, "entropy_decode": falling} for level in range(5)}
-    (doubt,) = doubts(LatencyProfile("ort", 1, {}, curves, {}), Kept(1, 1, 1, 1))
+    (doubt,) = doubts(LatencyProfile("ort", 1, {}, curves, {}), Kept(99, 99, 99, 99))
     assert "level 0 entropy decode (3.0 ms at 64 pixels, 2.5 at 128)" in doubt
     assert "analysis" not in doubt and "and 2 more; measure again" in doubt
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from basic.export import cli
+from basic.export import cli, verify
 from basic.export.calibration import Calibration, LevelRanges, calibration_path
 from basic.export.int8 import Range
 from basic.runtime.bundle import Bundle
@@ -97,3 +97,39 @@ def test_a_damaged_calibration_is_named(
     assert not (tmp_path / "x.bundle").exists()
     samples = str(Path(cli.__file__).parent / "samples")
     export(checkpoint, tmp_path / "x.bundle", "--images", samples)  # the cure that the message names
+
+
+def precision(bundle: Bundle) -> str:
+    return str(bundle.level(7).parts["synthesis"].precision)
+
+
+@pytest.mark.parametrize(("limit_db", "decided"), [(-1.0, "float"), (9.0, "int8")])
+def test_what_was_decided_on_int8_is_kept(
+    limit_db: float, decided: str, checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second export's own photographs would decide otherwise."""
+    monkeypatch.setattr(verify, "INT8_LOSS_DB", limit_db)
+    images = str(Path(cli.__file__).parent / "samples")
+    kept = export(checkpoint, tmp_path / "kept.bundle", "--only", "7", "--images", images, "--keep-calibration")
+    monkeypatch.setattr(verify, "INT8_LOSS_DB", 9.0 if limit_db < 0 else 1e-6)
+    monkeypatch.setattr(verify, "INT8_WRONG", 1e9)
+    again = export(checkpoint, tmp_path / "again.bundle", "--only", "7")
+    assert precision(kept) == precision(again) == decided
+    monkeypatch.setattr(verify, "INT8_LOSS_DB", -limit_db)
+    anew = export(checkpoint, tmp_path / "anew.bundle", "--only", "7", "--images", images)
+    assert precision(anew) != decided
+
+
+def test_kept_ranges_that_do_harm_stop_the_export(
+    checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(verify, "INT8_LOSS_DB", 9.0)
+    images = str(Path(cli.__file__).parent / "samples")
+    export(checkpoint, tmp_path / "kept.bundle", "--only", "7", "--images", images, "--keep-calibration")
+    monkeypatch.setattr(verify, "INT8_LOSS_DB", -1.0)
+    assert cli.main([str(checkpoint), "-o", str(tmp_path / "x.bundle"), "--only", "7"]) == 1
+    said = capsys.readouterr().err
+    assert (
+        "level 7: synthesis: x_hat in int8 loses" in said and "remove that file, or export with --images anew" in said
+    )
+    assert not (tmp_path / "x.bundle").exists()

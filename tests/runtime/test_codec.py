@@ -4,6 +4,7 @@ import contextlib
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from PIL import Image
 from basic.runtime import bitstream
 from basic.runtime.codec import Codec
 from basic.runtime.engine import Traits
-from basic.runtime.errors import BitstreamError, BundleError, EngineError, ImageError
+from basic.runtime.errors import ArgumentError, BitstreamError, BundleError, EngineError, ImageError
 from basic.runtime.profile import GLUE, Profile
 
 RNG = np.random.default_rng(11)
@@ -243,6 +244,20 @@ def test_a_profile_has_every_part() -> None:
     parts = {"analysis", "hyper", "coder", "synthesis", *GLUE} | {f"context_g{group}" for group in range(4)}
     assert set(profile.wall_s) == set(profile.cpu_s) == parts
     assert all(seconds >= 0 for seconds in profile.wall_s.values())
+
+
+@pytest.mark.parametrize("profile", [3, "run.json", {}])
+def test_a_profile_of_another_type_is_refused(profile: Any) -> None:
+    codec = fake_codec()
+    data = codec.encode(scene(64, 64))
+    out = np.empty((64, 64, 3), np.uint8)
+    for call in (
+        lambda: codec.encode(scene(64, 64), profile=profile),
+        lambda: codec.decode(data, profile=profile),
+        lambda: codec.decode(data, profile=profile, out=out),
+    ):
+        with pytest.raises(ArgumentError, match=r"^profile: expected a basic\.runtime\.profile\.Profile, got "):
+            call()
 
 
 def test_icc_profile_survives() -> None:

@@ -12,6 +12,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+from ...runtime.files import write_whole
 from ...runtime.groups import Plan, default_plan, make_plan
 from ..complexity import part_macs, total_macs
 from ..nodes import NOTCH, Architecture, Widths
@@ -155,9 +156,7 @@ def save_table(path: str | Path, arch: Architecture, levels: list[LevelEntry], n
         "levels": [{"widths": e.widths, "plan": [list(group) for group in e.plan]} for e in levels],
         "notes": notes,
     }
-    temporary = Path(path).with_name(f".{Path(path).name}.tmp")
-    temporary.write_text(_compact(table))
-    temporary.replace(path)
+    write_whole(Path(path), _compact(table))
 
 
 def _compact(table: dict[str, Any]) -> str:

@@ -5,12 +5,12 @@ temporary name and renamed, every half minute and when a stop is asked for.
 """
 
 import json
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from ...runtime.files import write_whole
 from ..train import StopRequest
 
 FORMAT, FORMAT_VERSION = "basic-search-state", 1
@@ -54,12 +54,7 @@ class Memo:
             "settings": self.settings,
             "values": {key: [float(f"{value:.12g}") for value in values] for key, values in self.values.items()},
         }
-        temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.tmp")
-        try:
-            temporary.write_text(json.dumps(content))
-            temporary.replace(self.path)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(self.path, json.dumps(content))
         self._saved_at = time.monotonic()
 
     def remove(self) -> None:

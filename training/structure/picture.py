@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ...runtime.files import whole_file
 from ...runtime.groups import NUM_PHASES, NUM_SLICES, Plan
 
 
@@ -33,6 +34,5 @@ def draw_plans(path: Path, plans: Mapping[int, Plan]) -> None:
         axes.set_yticks(range(NUM_PHASES), ["even, even", "even, odd", "odd, even", "odd, odd"])
         axes.tick_params(labelsize=7)
         axes.set_xlabel("channel slice", fontsize=8)
-    temporary = path.with_name(f".{path.name}.tmp")
-    figure.savefig(temporary, format="png", dpi=110)
-    temporary.replace(path)
+    with whole_file(path) as file:
+        figure.savefig(file, format="png", dpi=110)

@@ -1,12 +1,12 @@
 """Results of searches as files: group plans by count, paths, and level tables that say how they were found."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from ...runtime.files import write_whole
 from ...runtime.groups import Plan, make_plan
 from ..nodes import Architecture
 from .levels import TABLE_FORMAT, load_learned
@@ -17,13 +17,8 @@ PLANS_FORMAT, PATH_FORMAT, FORMAT_VERSION = "basic-group-plans", "basic-search-p
 
 
 def write_json(path: Path, content: Mapping[str, Any]) -> None:
-    """Write atomically: whoever opens `path` finds the old file or the new one, whole."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_text(json.dumps(content) + "\n")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """One line of JSON, written whole."""
+    write_whole(path, json.dumps(content) + "\n")
 
 
 def save_plans(path: Path, arch: Architecture, plans: Mapping[int, Plan], notes: Mapping[str, Any]) -> None:

@@ -252,7 +252,7 @@ def _update_plan(num_before: int, last: bool) -> tuple[Plan, int]:
 
 
 def measure_table(
-    arch: Architecture, num_threads: int, show: Callable[[str], None], int8: str = "synthesis"
+    arch: Architecture, num_threads: int, show: Callable[[str], None], int8: str = "transforms"
 ) -> LatencyTable:
     """Time every grid point on onnxruntime, `int8` as for basic-export: about two minutes on one core."""
     int8_from = {part: NARROWEST for part in CHOICES[int8] if arch.trunk8 >= NARROWEST}
@@ -302,7 +302,9 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("-o", "--output", type=Path, required=True, help="table to write")
     p.add_argument("--threads", type=positive, default=1, help="of the engine (default 1)")
-    p.add_argument("--int8", choices=list(CHOICES), default="synthesis", help="as for basic-export (default synthesis)")
+    p.add_argument(
+        "--int8", choices=list(CHOICES), default="transforms", help="as for basic-export (default transforms)"
+    )
     return p
 
 

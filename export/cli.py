@@ -159,7 +159,7 @@ def export(
     output: str | Path,
     images: list[Any],
     console: Console,
-    int8: str = "synthesis",
+    int8: str = "transforms",
     calibration: Calibration | None = None,
 ) -> dict[str, Any]:
     """Write the bundle of the levels `only` of a table; returns a summary. Ranges of activations are measured on the
@@ -247,7 +247,7 @@ def parser() -> argparse.ArgumentParser:
         "--int8",
         choices=list(CHOICES),
         help="transforms to write in 8-bit integers for processors, where the level is wide enough to gain (default: "
-        "synthesis; none with --engine, since GPU engines take float)",
+        "transforms; none with --engine, since GPU engines take float)",
     )
     p.add_argument(
         "--images",
@@ -310,7 +310,7 @@ def main(argv: list[str] | None = None) -> int:
         engine = None if args.engine is None else open_engine(beside_folder(Path(args.output)))  # or fail at once
         checkpoint = load_checkpoint(args.checkpoint)
         arch = checkpoint.model.arch
-        int8 = args.int8 or ("none" if args.engine else "synthesis")
+        int8 = args.int8 or ("none" if args.engine else "transforms")
         entries = _entries(args, arch, console)
         calibration = (Calibration.empty if args.images else Calibration.beside)(args.checkpoint)
         if calibration.levels:

@@ -9,6 +9,7 @@ import pytest
 from basic.benchmarks import latency_check, latency_table
 from basic.benchmarks.latency_check import random_levels, summary
 from basic.benchmarks.latency_table import Builder, Plans, axes_of, measure_table
+from basic.export.int8 import CHOICES
 from basic.export.to_onnx import count_macs_per_pixel
 from basic.runtime.groups import checkerboard
 from basic.training.complexity import part_macs
@@ -80,9 +81,11 @@ def test_a_wide_synthesis_is_priced_in_int8(macs: LatencyTable) -> None:
         assert table.parts_ms(TINY, widths, checkerboard())["analysis"] < 1e6
 
 
-def test_a_measured_table_returns_from_its_file(small: None, tmp_path: Path) -> None:
-    table = measure_table(TINY, 1, lambda text: None)
-    assert set(table.grids) == kinds({"synthesis": 96}) and kind_of("analysis", "int8", "base") not in table.grids
+@pytest.mark.parametrize("int8", ["synthesis", "transforms"])
+def test_a_measured_table_returns_from_its_file(small: None, int8: str, tmp_path: Path) -> None:
+    table = measure_table(TINY, 1, lambda text: None, int8)
+    assert set(table.grids) == kinds(dict.fromkeys(CHOICES[int8], 96))
+    assert (kind_of("analysis", "int8", "base") in table.grids) == (int8 == "transforms")
     table.save(tmp_path / "latency.json")
     again = LatencyTable.load(tmp_path / "latency.json")
     parts = again.parts_ms(TINY, TINY.full(), checkerboard())

@@ -40,7 +40,7 @@ class Mix:
     between: float = 0.25  # where there are learned structures, half of it is theirs
     random_plan: float = 0.3
     learned_plan: float = 0.45
-    matched: float = 0.5
+    matched: float = 0.7
 
     @classmethod
     def of(cls, full: float, matched: float) -> "Mix":

@@ -131,9 +131,10 @@ def doubts(profile: LatencyProfile, kept: Kept) -> list[str]:
             f"no {' and no '.join(unchecked)} was checked: {kept.num_refused} of the drawn budgets were refused, since "
             "this machine is slower than they allow, or busy; measure again when it is quiet"
         )
-    elif (fewest := min(kept.num_encodes, kept.num_decodes)) < FEW_CHECKS:
+    elif min(kept.num_encodes, kept.num_decodes) < FEW_CHECKS:
         found.append(
-            f"only {fewest} calls were checked: a share of so few says little; give more --repeats or more photographs"
+            f"only {kept.num_encodes} encodes and {kept.num_decodes} decodes were checked, {kept.num_refused} budgets "
+            f"refused: less than {FEW_CHECKS} say little; give more --repeats or more photographs, on a quiet machine"
         )
     falls = [
         f"level {level} {step.replace('_', ' ')} ({low_ms:.1f} ms at {low} pixels, {high_ms:.1f} at {high})"

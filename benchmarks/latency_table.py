@@ -254,7 +254,7 @@ def _update_plan(num_before: int, last: bool) -> tuple[Plan, int]:
 def measure_table(
     arch: Architecture, num_threads: int, show: Callable[[str], None], int8: str = "transforms"
 ) -> LatencyTable:
-    """Time every grid point on onnxruntime, `int8` as for basic-export: about two minutes on one core."""
+    """Time every grid point on onnxruntime, `int8` as for basic-export: two to three minutes on one core."""
     int8_from = {part: NARROWEST for part in CHOICES[int8] if arch.trunk8 >= NARROWEST}
     axes = axes_of(arch, int8_from)
     plans = Plans(Builder(arch), axes)

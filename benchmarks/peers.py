@@ -8,6 +8,7 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -136,8 +137,9 @@ class CompressAI:
     def turn(self) -> None:
         """Encode and decode once."""
         assert self._process.stdin is not None
-        self._process.stdin.write("\n")
-        self._process.stdin.flush()
+        with suppress(BrokenPipeError):  # it has ended: then there is no answer, and its last words say why
+            self._process.stdin.write("\n")
+            self._process.stdin.flush()
         for task, spent in self._answer().items():
             self._samples[task].append(spent)
 

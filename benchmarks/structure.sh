@@ -29,7 +29,7 @@ test -e "$out/latency.json" || ${TIMED:-} $python -m basic.benchmarks.latency_ta
 test -e "$out/check.json" || ${TIMED:-} $python -m basic.benchmarks.latency_check \
     --latency-table "$out/latency.json" --random 12 > "$out/check.part"
 test -e "$out/check.json" || mv "$out/check.part" "$out/check.json"
-test -e "$out/budgets.json" || ${TIMED:-} $python -m basic.benchmarks.cli --images "$kodak" --repeats 4 \
+test -e "$out/budgets.json" || ${TIMED:-} $python -m basic.benchmarks.entry --images "$kodak" --repeats 4 \
     --save-profile "$out/profile.json" > "$out/budgets.part"
 test -e "$out/budgets.json" || mv "$out/budgets.part" "$out/budgets.json"
 ${HEAVY:-} $python -m basic.benchmarks.structure "$checkpoint" --images "$kodak" --table "$table" \

@@ -23,14 +23,14 @@ from .writer import save_arrays
 
 Floats = NDArray[np.float64]
 SUFFIX = ".calibration.npz"
-ANEW = "remove that file, or export with --images anew"
-_CHECKPOINT, _IN_FLOAT = "checkpoint", "in_float"
+_CHECKPOINT, _VERSION, _IN_FLOAT = "checkpoint", "version", "in_float"
+FORMAT_VERSION = 2  # files without one have no decisions, and ranges of transforms that were narrowed already
 
 
 @dataclass(frozen=True)
 class LevelRanges:
     """Of one level: the largest value of each channel of the entropy part's activations, by layer; the ranges of
-    convolutions of the transforms that were tried in int8, by part and layer: none where a part is better in float."""
+    convolutions of the transforms that are in int8, by part and layer: none where a part is better in float."""
 
     entropy: dict[str, Floats]
     transforms: dict[str, Ranges]
@@ -38,10 +38,11 @@ class LevelRanges:
 
 @dataclass
 class Calibration:
-    """Ranges by level, of the checkpoint whose file has this sha256."""
+    """Ranges by level, of the checkpoint whose file has this sha256; `path` is where they were found."""
 
     checkpoint: str
     levels: dict[str, LevelRanges] = field(default_factory=dict)
+    path: Path | None = None
 
     @classmethod
     def empty(cls, checkpoint: str | Path) -> "Calibration":
@@ -60,10 +61,17 @@ class Calibration:
             return empty
         try:
             arrays = load_arrays(path.read_bytes(), str(path))
-            of = bytes(arrays.pop(_CHECKPOINT)).hex()
-            found = cls(of, _levels(arrays))
+            of, version = bytes(arrays.pop(_CHECKPOINT)).hex(), int(arrays.pop(_VERSION, np.array(1)))
+            found = cls(of, _levels(arrays), path)
         except (BundleError, KeyError, ValueError) as error:
-            raise ValueError(f"{path}: not a calibration ({error}); {ANEW}") from error
+            raise ValueError(f"{path}: not a calibration ({error}); remove it, or export with --images anew") from error
+        if version > FORMAT_VERSION:
+            raise ValueError(
+                f"{path}: expected a calibration of version {FORMAT_VERSION} at most, this is {version}; update "
+                "basic-nic, or export with --images anew"
+            )
+        if version < FORMAT_VERSION:
+            found.levels = {key: LevelRanges(level.entropy, {}) for key, level in found.levels.items()}
         return found if of == empty.checkpoint else empty
 
     def of(self, entry: LevelEntry) -> LevelRanges | None:
@@ -75,9 +83,20 @@ class Calibration:
         self.levels[_key(entry)] = ranges
 
     def save(self, checkpoint: str | Path) -> Path:
-        """Write it beside the checkpoint, whole or not at all."""
-        arrays: dict[str, NDArray[Any]] = {_CHECKPOINT: np.frombuffer(bytes.fromhex(self.checkpoint), np.uint8)}
-        for key, level in self.levels.items():
+        """Write it beside the checkpoint, whole or not at all; levels and parts that it lacks stay as they were."""
+        try:
+            there = self.beside(checkpoint).levels
+        except ValueError:  # damaged: this takes its place
+            there = {}
+        arrays: dict[str, NDArray[Any]] = {
+            _CHECKPOINT: np.frombuffer(bytes.fromhex(self.checkpoint), np.uint8),
+            _VERSION: np.array(FORMAT_VERSION),
+        }
+        own = {
+            key: LevelRanges(level.entropy, (there[key].transforms if key in there else {}) | level.transforms)
+            for key, level in self.levels.items()
+        }
+        for key, level in (there | own).items():
             arrays |= {f"{key}/entropy/{name}": values for name, values in level.entropy.items()}
             for part, layers in level.transforms.items():
                 if not layers:

@@ -33,7 +33,7 @@ from ..training.structure.levels import (
     load_learned,
     load_table,
 )
-from .calibration import ANEW, Calibration, LevelRanges, calibration_path
+from .calibration import Calibration, LevelRanges, calibration_path
 from .conformance import expected_digests, make_inputs
 from .graphs import build_parts
 from .int8 import CHOICES, int8_transforms, transform_ranges, wide_transforms
@@ -96,7 +96,7 @@ def export_level(
     calibration.put(entry, ranges)
     layers, bounds = quantise(model, entry.widths, ranges.entropy, entry.plan)
     in_int8 = int8_transforms(model, entry.widths, {n: ranges.transforms[n] for n in wide if ranges.transforms[n]})
-    left_float: list[str] = []
+    left_float = [f"{name}: decided when its ranges were kept" for name in wide if not ranges.transforms[name]]
     while True:
         parts = build_parts(model, entry.widths, entry.plan, layers, in_int8)
         try:
@@ -105,7 +105,8 @@ def export_level(
         except Int8LossError as error:  # with these weights and widths the part is better off in float
             if error.part in decided:
                 raise ValueError(
-                    f"level {number}: {error.reason}, with the ranges kept beside the checkpoint; {ANEW}"
+                    f"level {number}: {error.reason}, with the ranges in {calibration.path}; export with --int8 none, "
+                    "or with --images for other ranges, which give other entropy ids"
                 ) from error
             del in_int8[error.part]
             ranges.transforms[error.part] = {}

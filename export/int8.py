@@ -112,11 +112,13 @@ def measure_ranges(graph: Graph, feeds: Iterable[Mapping[str, Any]]) -> dict[str
         for name, value in (values | {name: feed[name] for name in named}).items():
             seen = Range(value.min(axis=(0, 2, 3)).astype(np.float64), value.max(axis=(0, 2, 3)).astype(np.float64))
             found[name] = found[name].union(seen) if name in found else seen
-    covered = {layer: COVERED.get(layer[:3], {}).get(layer.rsplit(".", 1)[-1], COVERED_ELSEWHERE) for layer in layers}
-    return {
-        layer: (found[a].scaled(covered[layer][0]), found[b].scaled(covered[layer][1]))
-        for layer, (a, b) in layers.items()
-    }
+    return {layer: (found[a], found[b]) for layer, (a, b) in layers.items()}
+
+
+def _covered(ranges: Ranges) -> Ranges:
+    """Of the ranges seen, what 8 bits are spread over."""
+    share = {layer: COVERED.get(layer[:3], {}).get(layer.rsplit(".", 1)[-1], COVERED_ELSEWHERE) for layer in ranges}
+    return {layer: (a.scaled(share[layer][0]), b.scaled(share[layer][1])) for layer, (a, b) in ranges.items()}
 
 
 class Int8Trunk:
@@ -276,7 +278,7 @@ def _int8_depthwise(weight: Floats) -> tuple[NDArray[np.int8], NDArray[np.float3
 
 def _trunks(g: Graph, cut: Cutter, ranges: Ranges, name: str) -> tuple[Int8Trunk, Int8Trunk]:
     """The trunks at 1/8 and 1/16 of g_a or g_s."""
-    arch, w = cut.arch, cut.widths
+    arch, w, ranges = cut.arch, cut.widths, _covered(ranges)
     return (
         Int8Trunk(g, cut, ranges, f"{name}.block8", f"{name}.blocks8", arch.num_blocks8, w[f"{name}.trunk8"]),
         Int8Trunk(g, cut, ranges, f"{name}.block16", f"{name}.blocks16", arch.num_blocks16, w[f"{name}.trunk16"]),

@@ -4,6 +4,7 @@ What a newcomer gets wrong: importing the packages of a command takes seconds, i
 entry points import this alone, and the rest from inside.
 """
 
+import errno
 import importlib
 import os
 import signal
@@ -15,8 +16,8 @@ from types import FrameType
 
 
 def run_command(command: str, module: str, argv: Sequence[str] | None, extra: str | None = None) -> int:
-    """`main(argv)` of a module; 1 where it is interrupted (Ctrl-C, SIGTERM), where its output is read no further
-    (`| head`), or where a package is missing that comes with an extra: then with the cure."""
+    """`main(argv)` of a module; 1 where it is interrupted (Ctrl-C, SIGTERM), where its output cannot be written or is
+    read no further (`| head`), or where a package is missing that comes with an extra: then with the cure."""
     _make_streams_sound()
     with _terminated_as_interrupted():
         try:
@@ -29,14 +30,33 @@ def run_command(command: str, module: str, argv: Sequence[str] | None, extra: st
                 print(f"{command}: {cure}", file=sys.stderr)
                 return 1
             status = int(found.main(argv))
-            sys.stdout.flush()
-            return status
-        except BrokenPipeError:  # what read the output has seen enough
-            sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (until the end of the process)
+            return status if _is_written(command) else 1
+        except SystemExit:  # argparse, after --help
+            if _is_written(command):
+                raise
+            return 1
+        except BrokenPipeError:
+            _is_written(command)
             return 1
         except KeyboardInterrupt:
             print(f"{command}: interrupted", file=sys.stderr)
             return 1
+
+
+def _is_written(command: str) -> bool:
+    """Whether all that was printed went out. Where it was read no further nothing is said; the rest goes nowhere."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno not in (errno.EPIPE, errno.EINVAL):  # the latter is Windows' word for the former
+            said = f"standard output: cannot be written: {error.strerror}; free some space, or send it elsewhere"
+            print(f"{command}: {said}", file=sys.stderr)
+        with suppress(OSError, ValueError):  # else Python would try once more at its end
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, sys.stdout.fileno())
+            os.close(nowhere)
+        return False
+    return True
 
 
 def _make_streams_sound() -> None:

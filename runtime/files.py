@@ -3,6 +3,7 @@
 import errno
 import io
 import os
+import secrets
 import sys
 import warnings
 from collections.abc import Iterator, Sequence
@@ -42,16 +43,19 @@ def read_bytes(path: Path) -> bytes:
 @contextmanager
 def whole_file(path: Path) -> Iterator[BinaryIO]:
     """A file beside `path` that takes its name when the block ends well, and leaves no trace when it does not: whoever
-    opens `path` finds the old file or the new one. Of a symbolic link, the file behind it. Raises OSError."""
-    path = path.resolve()
-    temporary = path.with_name(f".{path.name[:48]}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("xb") as file:
+    opens `path` finds the old file or the new one. A symbolic link is replaced, not what it names. Raises OSError."""
+    own = f"{os.getpid()}.{secrets.token_hex(4)}"  # another process may have this number, in another container
+    temporary = path.with_name(f".{path.name[:48]}.{own}.tmp")
+    with temporary.open("xb") as file:
+        try:
             yield file
-        temporary.replace(path)
-    finally:
-        with suppress(OSError):  # where it could not be made, it need not go
-            temporary.unlink(missing_ok=True)
+            file.close()
+            temporary.replace(path)
+        except BaseException:
+            file.close()
+            with suppress(OSError):
+                temporary.unlink()
+            raise
 
 
 def write_whole(path: Path, text: str) -> None:

@@ -68,15 +68,27 @@ sys.exit(main(["--levels", "1", "-o", {str(tmp_path / "b.bundle")!r}]))
     assert "Traceback" not in run.stderr and list(tmp_path.iterdir()) == []
 
 
-def test_output_that_is_read_no_further_ends_without_a_traceback() -> None:
+@pytest.mark.parametrize(("options", "statuses"), [(["info", "--json"], {1}), (["--help"], {0, 1})])
+def test_output_that_is_read_no_further_ends_without_a_traceback(options: list[str], statuses: set[int]) -> None:
     reading, writing = os.pipe()
     os.close(reading)
-    code = "import sys; from basic.runtime.entry import main; sys.exit(main(['info', '--json']))"
+    code = f"import sys; from basic.runtime.entry import main; sys.exit(main({options}))"
     with os.fdopen(writing, "wb") as nobody:
         run = subprocess.run(
             [sys.executable, "-c", code], stdout=nobody, stderr=subprocess.PIPE, text=True, check=False
         )
-    assert (run.returncode, run.stderr) == (1, "")
+    assert run.stderr == "" and run.returncode in statuses
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_under_the_output_is_a_line() -> None:
+    code = "import sys; from basic.runtime.entry import main; sys.exit(main(['info', '--json']))"
+    with Path("/dev/full").open("wb") as full:
+        run = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert run.returncode == 1
+    assert run.stderr == (
+        "basic: standard output: cannot be written: No space left on device; free some space, or send it elsewhere\n"
+    )
 
 
 def test_the_example_without_arguments_tells_its_usage() -> None:

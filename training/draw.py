@@ -64,7 +64,7 @@ class Draw:
 def draw(arch: Architecture, mix: Mix, seed: int, step: int, batch_size: int, learned: Learned | None = None) -> Draw:
     """The configuration of one step, a pure function of (seed, step) and of the learned structures."""
     rng = np.random.default_rng((seed, step, 1))
-    if rng.random() < mix.matched:
+    if mix.matched and rng.random() < mix.matched:  # without, draws are what they were before there was a choice
         widths = _draw_widths(arch, mix, rng, learned)
     else:
         drawn = {part: _draw_widths(arch, mix, rng, learned) for part in PARTS}

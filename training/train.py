@@ -357,7 +357,7 @@ def _settings(args: argparse.Namespace, state: Path, config: dict[str, Any] | No
     """From the arguments, or from the config of the state to resume with the arguments that were given on top."""
     given = {name: getattr(args, name) for name in Settings.__dataclass_fields__ if getattr(args, name) is not None}
     if config is not None:
-        saved = config["settings"]
+        saved = {"matched_share": 0.0} | config["settings"]  # older runs drew the parts apart, always
         saved |= {name: str(Path(saved[name]).resolve()) for name in PATHS if saved.get(name)}
         if not Path(saved["data"]).exists():
             if "data" not in given:
@@ -422,7 +422,7 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--decay-steps", type=int, help="length of the final decay of the learning rate (default: a fifth)")
     p.add_argument("--warmup-steps", type=int, help="default 200")
     p.add_argument("--full-steps", type=int, help="so many steps of the full model before slimming starts (default 0)")
-    p.add_argument("--full-share", type=float, help=f"how often a part is drawn at full width (default {Mix.full})")
+    p.add_argument("--full-share", type=float, help=f"how often full widths are drawn (default {Mix.full})")
     p.add_argument("--matched-share", type=float, help=f"how often all parts are of one level (default {Mix.matched})")
     p.add_argument("--batch-size", type=int, help="crops a step and device (default 8)")
     p.add_argument("--crop-size", type=int, help="multiple of 64 (default 256)")
@@ -483,6 +483,8 @@ def main(argv: list[str] | None = None) -> int:
         value = getattr(args, name)
         if value is not None and not 0.0 <= value <= 1.0:
             parser().error(f"--{name.replace('_', '-')}: expected 0 to 1, got {value}")
+    if args.table and any(getattr(args, name) is not None for name in ("full_share", "matched_share")):
+        parser().error("--table: draws its levels alone, each part apart; leave out --full-share and --matched-share")
     if args.lambda_range and not 0.0 < args.lambda_range[0] < args.lambda_range[1] < math.inf:
         parser().error(f"--lambda-range: expected 0 < MIN < MAX, got {args.lambda_range[0]:g} {args.lambda_range[1]:g}")
     if args.metric == "ms-ssim" and args.crop_size is not None and args.crop_size < MS_SSIM_CROP:

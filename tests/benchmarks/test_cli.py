@@ -126,7 +126,9 @@ def test_precision_is_what_the_manifest_says(bundle: str) -> None:
     assert int8 and set(int8) < set(levels)
     text = run_module.precision_of(opened, levels)
     assert f"synthesis int8 at level{'s' * (len(int8) > 1)} {', '.join(map(str, int8))}" in text
-    assert "analysis float32;" in text and "entropy networks integers held in float32" in text
+    int8_too = [n for n in levels if opened.level(n).parts["analysis"].precision == "int8"]
+    assert set(int8_too) < set(int8)
+    assert ("analysis float32;" in text) == (not int8_too) and "entropy networks integers held in float32" in text
     assert "int8" not in run_module.precision_of(opened, [n for n in levels if n not in int8])
 
 
@@ -141,14 +143,29 @@ def test_precision_is_what_the_manifest_says(bundle: str) -> None:
             ["--threads", "0"],
         ),
         *(["--threads", "9999"], ["--engine", "warp"], []),
-        ["--skip", "timing", "memory", "quality", "device"],
-        ["--levels", "0", "--save-profile", "p.json"],
     ],
 )
 def test_wrong_options_exit_with_two(options: list[str]) -> None:
     with pytest.raises(SystemExit) as stopped:
         main([*options, *(["--images", "x"] if options else [])])
     assert stopped.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--skip", "timing", "memory", "quality", "device"], "--skip timing memory quality device: nothing is left"),
+        (["--skip", "timing", "memory", "quality"], "the device stage wants --sizes or --batches"),
+        (["--levels", "0", "--save-profile", "p.json"], "--levels: a latency profile is of all levels"),
+    ],
+)
+def test_options_that_leave_nothing_to_do_are_named(
+    options: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stopped:
+        main([*options, "--images", "x"])
+    assert stopped.value.code == 2
+    assert message in " ".join(capsys.readouterr().err.split())
 
 
 def test_options_become_settings() -> None:

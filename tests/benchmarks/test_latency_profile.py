@@ -48,7 +48,7 @@ def test_shares_of_no_calls_are_null_and_named() -> None:
 def test_shares_of_few_calls_are_doubted() -> None:
     profile = LatencyProfile("ort", 1, {}, {0: {"analysis": ((64, 1.0), (128, 2.0))}}, {})
     (doubt,) = doubts(profile, Kept(40, FEW_CHECKS - 1, 40, 1))
-    assert doubt.startswith(f"only {FEW_CHECKS - 1} calls were checked")
+    assert doubt.startswith(f"only 40 encodes and {FEW_CHECKS - 1} decodes were checked, 0 budgets refused")
     assert doubts(profile, Kept(40, FEW_CHECKS, 40, 1)) == []
 
 

@@ -87,6 +87,55 @@ def test_what_is_kept_comes_back(checkpoint: Path) -> None:
                 assert np.array_equal(end.low, again.low) and np.array_equal(end.high, again.high)
 
 
+def test_the_first_files_keep_their_entropy_paths_alone(checkpoint: Path) -> None:
+    """They had no version, and ranges of transforms whether int8 did or not."""
+    arch = load_checkpoint(checkpoint).model.arch
+    (entry,) = default_levels(arch, 1)
+    ends = (Range(np.zeros(2), np.ones(2)), Range(np.zeros(3), np.ones(3)))
+    kept = Calibration.beside(checkpoint)
+    kept.put(entry, LevelRanges({"h_s.spread": np.ones(5)}, {"synthesis": {"a.spread": ends}, "analysis": {}}))
+    path = kept.save(checkpoint)
+    found = Calibration.beside(checkpoint).of(entry)
+    assert (
+        found is not None
+        and found.transforms["analysis"] == {}
+        and found.transforms["synthesis"].keys() == {"a.spread"}
+    )
+    with np.load(path) as arrays:
+        first = {name: arrays[name] for name in arrays.files if name != "version"}
+    np.savez(path, **first)
+    found = Calibration.beside(checkpoint).of(entry)
+    assert found is not None and found.transforms == {} and found.entropy.keys() == {"h_s.spread"}
+
+
+def test_a_later_version_is_refused(checkpoint: Path) -> None:
+    path = Calibration.beside(checkpoint).save(checkpoint)
+    with np.load(path) as arrays:
+        later = {name: arrays[name] for name in arrays.files} | {"version": np.array(99)}
+    np.savez(path, **later)
+    with pytest.raises(ValueError, match="expected a calibration of version 2 at most, this is 99; update"):
+        Calibration.beside(checkpoint)
+
+
+def test_what_a_later_export_leaves_out_stays(checkpoint: Path) -> None:
+    arch = load_checkpoint(checkpoint).model.arch
+    light, heavy = default_levels(arch, 2)
+    ends = (Range(np.zeros(2), np.ones(2)), Range(np.zeros(3), np.ones(3)))
+    for level, entropy, transforms in (
+        (light, 1.0, {"synthesis": {"a.spread": ends}}),
+        (heavy, 2.0, {"analysis": {"b.spread": ends}, "synthesis": {}}),
+        (heavy, 3.0, {"analysis": {}}),
+    ):
+        own = Calibration.empty(checkpoint)
+        own.put(level, LevelRanges({"h_s.spread": np.full(5, entropy)}, transforms))
+        own.save(checkpoint)
+    found = Calibration.beside(checkpoint)
+    first, last = found.of(light), found.of(heavy)
+    assert first is not None and first.transforms.keys() == {"synthesis"} and first.entropy["h_s.spread"][0] == 1.0
+    assert last is not None and last.transforms == {"analysis": {}, "synthesis": {}}
+    assert last.entropy["h_s.spread"][0] == 3.0
+
+
 @pytest.mark.parametrize("damage", [b"", b"no archive", b"PK\x03\x04 cut"])
 def test_a_damaged_calibration_is_named(
     damage: bytes, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -130,6 +179,7 @@ def test_kept_ranges_that_do_harm_stop_the_export(
     assert cli.main([str(checkpoint), "-o", str(tmp_path / "x.bundle"), "--only", "7"]) == 1
     said = capsys.readouterr().err
     assert (
-        "level 7: synthesis: x_hat in int8 loses" in said and "remove that file, or export with --images anew" in said
+        "level 7: synthesis: x_hat in int8 loses" in said
+        and f"with the ranges in {calibration_path(checkpoint)}; export with --int8 none" in said
     )
     assert not (tmp_path / "x.bundle").exists()

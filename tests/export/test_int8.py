@@ -58,7 +58,7 @@ def test_it_computes_what_the_float_graph_computes(model: Model, table: str) -> 
         for output, value in want.items():
             error = float(np.sqrt(np.mean(np.square(got[output] - value))))
             assert got[output].shape == value.shape
-            assert error < (0.005 if output == "x_hat" else verify.INT8_LATENT_RMS), (name, output)
+            assert error < (0.005 if output == "x_hat" else 0.1), (name, output)
         stride = 1 if name == "analysis" else 16
         assert count_macs_per_pixel(made.serialize(), stride) == count_macs_per_pixel(plain.serialize(), stride)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
+from basic.runtime import files
 from basic.runtime.errors import ImageError
 from basic.runtime.files import (
     STANDARD,
@@ -183,3 +184,21 @@ def test_webp_is_written_lossless(tmp_path: Path) -> None:
     save_image(image, tmp_path / "noise.webp")
     with Image.open(tmp_path / "noise.webp") as back:
         assert back.convert("RGB").tobytes() == image.tobytes()
+
+
+def test_leftovers_of_a_process_of_the_same_number_are_in_nobodys_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "a.json"
+    monkeypatch.setattr(files.secrets, "token_hex", lambda count: "left")
+    with pytest.raises(KeyError), files.whole_file(target):
+        raise KeyError
+    assert list(tmp_path.iterdir()) == []
+    left = tmp_path / f".a.json.{os.getpid()}.left.tmp"
+    left.write_text("half")
+    with pytest.raises(FileExistsError), files.whole_file(target):
+        pass
+    assert left.read_text() == "half"
+    monkeypatch.undo()
+    files.write_whole(target, "whole")
+    assert target.read_text() == "whole" and sorted(tmp_path.iterdir()) == [left, target]

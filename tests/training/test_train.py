@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from basic.training import train as train_module
-from basic.training.checkpoint import load_checkpoint, save_checkpoint
+from basic.training.checkpoint import load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from basic.training.data import Photographs, spread
 from basic.training.draw import PARTS, draw_level
 from basic.training.loss import warmup_stable_decay
@@ -43,6 +43,29 @@ def test_a_resumed_run_equals_one_that_never_stopped(photographs: Path, tmp_path
     whole, halves = (load_file(tmp_path / name / "state.safetensors") for name in ("whole", "halves"))
     assert set(whole) == set(halves)
     assert [name for name in whole if not torch.equal(whole[name], halves[name])] == []
+
+
+def test_a_run_of_before_there_were_matched_draws_goes_on_as_it_was(photographs: Path, tmp_path: Path) -> None:
+    apart = ["--matched-share", "0", "--decay-steps", "0"]
+    assert run(photographs, tmp_path / "whole", "--steps", "4", *apart) == 0
+    assert run(photographs, tmp_path / "old", "--steps", "1", *apart) == 0
+    state = tmp_path / "old" / "state.safetensors"
+    tensors, config = load_tensors(state, "basic-training-state")
+    del config["settings"]["matched_share"]
+    save_tensors(state, tensors, config)
+    assert run(photographs, tmp_path / "old", "--steps", "4", "--decay-steps", "0") == 0
+    whole, old = (load_file(tmp_path / name / "state.safetensors") for name in ("whole", "old"))
+    assert [name for name in whole if not torch.equal(whole[name], old[name])] == []
+
+
+def test_a_linked_state_is_replaced_not_written_through(photographs: Path, tmp_path: Path) -> None:
+    assert run(photographs, tmp_path / "first", "--steps", "1", "--decay-steps", "0") == 0
+    state = tmp_path / "first" / "state.safetensors"
+    before = state.read_bytes()
+    (tmp_path / "second").mkdir()
+    (tmp_path / "second" / "state.safetensors").symlink_to(state)
+    assert run(photographs, tmp_path / "second", "--steps", "2", "--decay-steps", "0") == 0
+    assert state.read_bytes() == before != (tmp_path / "second" / "state.safetensors").read_bytes()
 
 
 def test_training_lowers_the_loss(photographs: Path, tmp_path: Path) -> None:
@@ -289,6 +312,8 @@ def test_bad_arguments_exit_with_2() -> None:
         (["--decay-steps", "-1"], "--decay-steps: expected 0 or more, got -1"),
         (["--warmup-steps", "-1"], "--warmup-steps: expected 0 or more, got -1"),
         (["--full-steps", "-1"], "--full-steps: expected 0 or more, got -1"),
+        (["--matched-share", "1.5"], "--matched-share: expected 0 to 1, got 1.5"),
+        (["--table", "t.json", "--matched-share", "1"], "--table: draws its levels alone"),
     ],
 )
 def test_options_that_make_no_run_are_refused_by_name(

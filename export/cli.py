@@ -211,15 +211,17 @@ def _manifest(checkpoint: Checkpoint, num_levels: int, levels: list[dict[str, An
 def _report_level(report: Table, level: dict[str, Any], found: LevelReport) -> None:
     parts = level["parts"].values()
     int8 = {name for name, part in level["parts"].items() if part["precision"] == "int8"}
-    floats = max(found.differences, key=lambda d: (d.part not in int8, d.largest))
+    floats = [d for d in found.differences if d.part in ("analysis", "synthesis") and d.part not in int8]
+    told = [f"{d.largest:.1e} in {d.part} {d.output}" for d in sorted(floats, key=lambda d: -d.largest)[:1]]
+    told += [f"int8 {d.part} {d.output} off by {d.rms:.3f}" for d in found.differences if d.rms]
+    told += [f"int8 {d.part} {-d.loss_db:+.3f} dB" for d in found.differences if d.loss_db]
     tightest = max(found.bounds, key=lambda b: b.largest)
     report.add_row(
         str(level["level"]),
         str(len(level["plan"])),
         f"{sum(p['kmacs_per_pixel'] for p in parts):.2f}",
         f"{sum(p['num_parameters'] for p in parts):,}",
-        f"{floats.largest:.1e} in {floats.part} {floats.output}"
-        + "".join(f", int8 {d.part} {-d.loss_db:+.3f} dB" for d in found.differences if d.part in int8),
+        ", ".join(told),
         f"{tightest.largest / ACCUMULATOR_LIMIT:.3f} x 2^22, {tightest.layer}",
         f"{found.cost - 1:+.2%} bits of y",
     )

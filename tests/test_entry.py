@@ -54,7 +54,8 @@ def test_an_interruption_is_a_line_and_leaves_nothing(number: signal.Signals, at
         "work": "from basic.export import cli; cli.verify_level = interrupt",
     }[at]
     code = f"""
-import os, sys
+import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
 def interrupt(*arguments, **named): os.kill(os.getpid(), {int(number)})
 class Interrupting:
     __getattr__ = interrupt

@@ -20,7 +20,6 @@ from ..runtime.codec import Codec
 from ..runtime.errors import BasicError
 from ..runtime.files import replacing
 from .arguments import batches, engines, numbers, positive, qualities, quality, sizes, threads
-from .engines import GPU_ENGINES
 from .gpu import DevicePlan
 from .images import load_photos
 from .latency_profile import Kept, check_profile, describe, doubts, measure_profile
@@ -43,16 +42,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser().parse_args(argv)
     if args.save_profile is not None and args.levels:
         parser().error("--levels: a latency profile is of all levels of its bundle; leave it out")
-    on_device = device_plan(args) is not None or any(engine in GPU_ENGINES for engine in args.engine)
-    left = {stage for stage in STAGES if stage not in args.skip and (stage != "device" or on_device)}
-    if args.save_profile is None and not (left or args.peers or args.exactness):
+    settings = settings_from(args)
+    if args.save_profile is None and settings.measures_nothing():
         parser().error(
             f"--skip {' '.join(args.skip)}: nothing is left to measure; the device stage wants --sizes or --batches, "
             "or an engine on a GPU"
         )
     log = Console(stderr=True)
     try:
-        settings = settings_from(args)
         if args.output is not None:
             make_folder(args.output)
             if not has_matplotlib():

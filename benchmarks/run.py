@@ -59,6 +59,15 @@ class Settings:
     checkpoint: Path | None = None
     command: str = ""
 
+    def measures_device(self, engine: str) -> bool:
+        """Whether the device stage has something to do on this engine."""
+        return "device" in self.stages and (self.device is not None or engine in GPU_ENGINES)
+
+    def measures_nothing(self) -> bool:
+        """Whether stages and options leave nothing to do."""
+        others = self.peers or self.exactness or not {"device"}.issuperset(self.stages)
+        return not (others or any(map(self.measures_device, self.engines)))
+
 
 def run(settings: Settings, step: Step) -> Report:
     """Measure everything asked for; `step` is told what comes next.
@@ -132,7 +141,7 @@ def measure_engine(
             add_fits(report, engine)
         if "quality" in settings.stages:
             report.qualities.extend(measure_rates(codec, engine, levels, settings.qualities, photos, step))
-        if "device" in settings.stages and (settings.device is not None or engine in GPU_ENGINES):
+        if settings.measures_device(engine):
             measure_device(report, settings, started, codec, levels, timed, step)
 
 

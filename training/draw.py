@@ -24,7 +24,7 @@ from ..runtime.groups import (
     raster,
 )
 from .model import NUM_QUALITIES
-from .nodes import Architecture
+from .nodes import Architecture, Widths
 from .structure.levels import Learned, LevelEntry
 
 PARTS = ("analysis", "entropy", "synthesis")
@@ -51,7 +51,7 @@ class Mix:
     @classmethod
     def warm(cls) -> "Mix":
         """The full model only: the bulk of the steps before slimming."""
-        return cls(1.0, 0.0, 0.0)
+        return cls(1.0, 0.0, 0.0, matched=0.0)
 
 
 @dataclass(frozen=True)
@@ -64,11 +64,10 @@ class Draw:
 def draw(arch: Architecture, mix: Mix, seed: int, step: int, batch_size: int, learned: Learned | None = None) -> Draw:
     """The configuration of one step, a pure function of (seed, step) and of the learned structures."""
     rng = np.random.default_rng((seed, step, 1))
-    if mix.matched and rng.random() < mix.matched:  # without, draws are what they were before there was a choice
-        widths = _draw_widths(arch, mix, rng, learned)
-    else:
-        drawn = {part: _draw_widths(arch, mix, rng, learned) for part in PARTS}
-        widths = {node.name: drawn[node.part][node.name] for node in arch.nodes}
+    together = mix.matched and rng.random() < mix.matched  # without, draws are those of before there was a choice
+    widths: dict[str, int] = {}
+    for parts in [PARTS] if together else [(part,) for part in PARTS]:
+        widths |= _draw_widths(arch, parts, mix, rng, learned)
     quality = _draw_quality(batch_size, rng)
     return Draw(widths, _draw_plan(mix, rng, learned), quality)
 
@@ -90,17 +89,23 @@ def _draw_quality(batch_size: int, rng: np.random.Generator) -> Tensor:
     return torch.from_numpy(quality).float()
 
 
-def _draw_widths(arch: Architecture, mix: Mix, rng: np.random.Generator, learned: Learned | None) -> dict[str, int]:
+def _draw_widths(
+    arch: Architecture, parts: Sequence[str], mix: Mix, rng: np.random.Generator, learned: Learned | None
+) -> dict[str, int]:
+    """One draw for the nodes of these parts."""
+    nodes = [node for node in arch.nodes if node.part in parts]
     kind = rng.random()
     if kind < mix.full:
-        return arch.full()
+        return {node.name: node.full for node in nodes}
     if kind < mix.full + mix.lightest:
-        return arch.lightest()
+        return {node.name: node.lightest for node in nodes}
     if kind < mix.full + mix.lightest + mix.between:
         if learned is not None and learned.path and rng.random() < 0.5:
-            return dict(learned.path[int(rng.integers(len(learned.path)))][1].widths)
-        return arch.between(float(rng.random()))
-    return {node.name: int(rng.choice(node.choices)) for node in arch.nodes}
+            widths: Widths = learned.path[int(rng.integers(len(learned.path)))][1].widths
+        else:
+            widths = arch.between(float(rng.random()))
+        return {node.name: widths[node.name] for node in nodes}
+    return {node.name: int(rng.choice(node.choices)) for node in nodes}
 
 
 def _draw_plan(mix: Mix, rng: np.random.Generator, learned: Learned | None) -> Plan:

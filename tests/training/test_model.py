@@ -1,5 +1,7 @@
 """Laws of the slimmable model: any table of widths runs, sizes stay, groups are causal, draws are independent."""
 
+import hashlib
+import json
 import math
 from dataclasses import asdict
 
@@ -104,6 +106,13 @@ def test_draws_repeat_and_differ_between_steps() -> None:
     first, again, other = (draw(arch, Mix(), 0, step, 4) for step in (7, 7, 8))
     assert first.widths == again.widths and first.plan == again.plan and torch.equal(first.quality, again.quality)
     assert not torch.equal(first.quality, other.quality)
+
+
+def test_parts_drawn_apart_are_drawn_as_ever() -> None:
+    """What runs of before there were matched draws took, by a hash of it: resumed, they go on with the same."""
+    widths = [draw(Architecture(), Mix(matched=0.0), 0, step, 8).widths for step in range(50)]
+    found = hashlib.sha256(json.dumps(widths, sort_keys=True).encode()).hexdigest()
+    assert found.startswith("0bf8569ec58839b2")
 
 
 @pytest.mark.parametrize(("matched", "fewest_mixed", "most_mixed"), [(0.0, 80, 300), (0.7, 20, 80), (1.0, 0, 0)])

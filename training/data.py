@@ -18,8 +18,11 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from .graphics import graphic
+
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 MEMORY_LIMIT_BYTES = 8 << 30
+GRAPHICS = 1  # their random numbers are a stream of their own
 
 Pixels = NDArray[np.uint8]
 Item = TypeVar("Item")
@@ -40,7 +43,7 @@ class Photographs:
             if skip is not None and fnmatchcase(name, skip):
                 num_skipped += 1
                 continue
-            opened = _open_one(name, data())
+            opened = open_one(name, data())
             if opened is None:
                 continue
             pixels = np.asarray(opened.convert("RGB"))
@@ -69,11 +72,19 @@ class Photographs:
         areas = np.array([image.shape[0] * image.shape[1] for image in self.images], np.float64)
         self.cumulative = np.cumsum(areas / areas.sum())
 
-    def batch(self, seed: int, step: int, batch_size: int, crop_size: int | None = None) -> Tensor:
-        """Crops (B, 3, crop, crop) float32 in 0..1, channels_last: random place, flip and transposition."""
+    def batch(
+        self, seed: int, step: int, batch_size: int, crop_size: int | None = None, graphics_share: float = 0.0
+    ) -> Tensor:
+        """Crops (B, 3, crop, crop) float32 in 0..1, channels_last: random place, flip and transposition.
+
+        Those that `drawn` names are drawings instead (`graphics`); the others stay what they are.
+        """
         rng = np.random.default_rng((seed, step))
         size = crop_size or self.crop_size
-        return to_tensor(np.stack([self._crop(rng, size) for _ in range(batch_size)]))
+        crops = [self._crop(rng, size) for _ in range(batch_size)]
+        for i in np.flatnonzero(drawn(seed, step, batch_size, graphics_share)):
+            crops[i] = graphic(np.random.default_rng((seed, step, GRAPHICS, int(i))), size)
+        return to_tensor(np.stack(crops))
 
     def _crop(self, rng: np.random.Generator, size: int) -> Pixels:
         image = self.images[min(int(np.searchsorted(self.cumulative, rng.random())), len(self.images) - 1)]
@@ -93,6 +104,12 @@ class Photographs:
             top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
             found.append(image[top : top + size, left : left + size])
         return to_tensor(np.stack(found))
+
+
+def drawn(seed: int, step: int, batch_size: int, graphics_share: float) -> NDArray[np.bool_]:
+    """Which crops of a batch are drawings: each with a probability of `graphics_share`."""
+    found: NDArray[np.bool_] = np.random.default_rng((seed, step, GRAPHICS)).random(batch_size) < graphics_share
+    return found
 
 
 def to_tensor(pixels: Pixels) -> Tensor:
@@ -124,7 +141,7 @@ def _open_files(source: Path, count: int | None) -> Iterator[tuple[str, Callable
         raise ValueError(f"{source}: expected a folder of photographs or a tar of crops, found neither")
 
 
-def _open_one(name: str, data: bytes) -> Image.Image | None:
+def open_one(name: str, data: bytes) -> Image.Image | None:
     """The image, or None with a line on stderr where it is damaged: one bad file must not end a long run."""
     try:
         image = Image.open(io.BytesIO(data))

@@ -9,6 +9,7 @@ from .nodes import Architecture
 
 # Without a weight the highest rates own the gradient: R + lambda D there is ten times that of the lowest.
 BALANCE = 0.25
+OUTLIER = 3.0  # times the median of a batch: from there on a drawing's loss counts by its logarithm
 MS_SSIM_SCALE = 0.12  # turns lambda (for 255^2 x MSE) into one for 1 - MS-SSIM of about the same rates
 
 
@@ -29,11 +30,18 @@ def mean_squared_error(output: Output, x: Tensor) -> Tensor:
 
 
 def rate_distortion_loss(
-    arch: Architecture, output: Output, x: Tensor, quality: Tensor, metric: str = "mse", mse: Tensor | None = None
+    arch: Architecture,
+    output: Output,
+    x: Tensor,
+    quality: Tensor,
+    metric: str = "mse",
+    mse: Tensor | None = None,
+    drawn: Tensor | None = None,
 ) -> Tensor:
     """Mean over the batch of (bpp + lambda x distortion) x (lambda / geometric mean of lambda)^-BALANCE.
 
-    `mse` (B,) is what `mean_squared_error` gives, where the caller has it already.
+    `mse` (B,) is what `mean_squared_error` gives, where the caller has it already. Of the crops that are
+    `drawn` (B,) the loss grows as its logarithm beyond OUTLIER times the batch's median, so that none owns the step.
     """
     lambdas = quality_to_lambda(arch, quality)
     if metric == "mse":
@@ -43,8 +51,12 @@ def rate_distortion_loss(
 
         values = ms_ssim(output.x_hat.clamp(0.0, 1.0), x, data_range=1.0, size_average=False)
         distortion = 255.0**2 * MS_SSIM_SCALE * (1.0 - values)
-    loss: Tensor = ((bits_per_pixel(output) + lambdas * distortion) * balance(arch, lambdas)).mean()
-    return loss
+    losses: Tensor = (bits_per_pixel(output) + lambdas * distortion) * balance(arch, lambdas)
+    if drawn is not None:
+        limit = OUTLIER * losses.detach().median()
+        bounded = limit * (1.0 + (losses / limit).clamp_min(1.0).log())
+        losses = torch.where(drawn & (losses > limit), bounded, losses)
+    return losses.mean()
 
 
 def warmup_stable_decay(step: int, num_steps: int, warmup_steps: int, decay_steps: int) -> float:

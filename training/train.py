@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from .. import __version__
 from ..runtime.engine import MAX_THREADS
 from .checkpoint import FORMAT_VERSION, load_checkpoint, load_tensors, save_checkpoint, save_tensors
-from .data import Photographs
+from .data import Photographs, drawn
 from .draw import Mix, draw, draw_level
 from .exact import fine_tune_entropy, rounded_weights
 from .loss import bits_per_pixel, mean_squared_error, rate_distortion_loss, warmup_stable_decay
@@ -41,6 +41,7 @@ except ImportError:  # not on Windows
     fcntl = None  # type: ignore[assignment]
 
 STATE, LOCK = "state.safetensors", ".lock"
+GRAPHICS_SHARE = 0.04
 EMA_DECAY = 0.998
 EMA_EVERY, EMA_FROM = 4, 100  # the average is a pass over all weights: every fourth step is enough after the first ones
 CLIP_NORM = 1.0
@@ -59,6 +60,7 @@ class Settings:
     warmup_steps: int = 200
     full_share: float = Mix.full  # probability of the full model, per draw
     matched_share: float = Mix.matched  # probability that one draw is for all parts of a step
+    graphics_share: float = GRAPHICS_SHARE  # probability that a crop is drawn and no photograph
     full_steps: int = 0  # so many steps of the full model alone come first
     batch_size: int = 8
     crop_size: int = 256
@@ -72,6 +74,9 @@ class Settings:
 
 
 PATHS = ("data", "table")
+SHARES = ("full_share", "matched_share")
+BEFORE = {"matched_share": 0.0, "graphics_share": 0.0}  # what older runs did, which say nothing of these
+_NO_SHARES = "leave out --full-share and --matched-share"
 OPTIONS: dict[str, Any] = {
     "valid": None,
     "valid_every": 1000,
@@ -114,21 +119,22 @@ class Trainer:
         self.learned = load_learned(model.arch)
         self.step = 0
 
-    def train_step(self, run: nn.Module, x: Tensor, fabric: Any) -> dict[str, float]:
-        """One update on crops x (B, 3, S, S); `run` is the model as Fabric wrapped it. Returns the step's numbers."""
+    def train_step(self, run: nn.Module, x: Tensor, fabric: Any, graphics: Tensor | None = None) -> dict[str, float]:
+        """One update on crops x (B, 3, S, S), of which `graphics` (B,) are drawings; `run` is the model as Fabric
+        wrapped it. Returns the step's numbers."""
         s = self.settings
         if self.levels and self.step >= s.full_steps:
-            drawn = draw_level(self.model.arch, self.levels, s.seed, self.step, len(x))
+            step = draw_level(self.model.arch, self.levels, s.seed, self.step, len(x))
         else:
             mix = Mix.warm() if self.step < s.full_steps else Mix.of(s.full_share, s.matched_share)
-            drawn = draw(self.model.arch, mix, s.seed, self.step, len(x), self.learned)
-        quality = drawn.quality.to(x.device)
+            step = draw(self.model.arch, mix, s.seed, self.step, len(x), self.learned)
+        quality = step.quality.to(x.device)
         torch.manual_seed(((s.seed + (fabric.global_rank << 10)) << 32) + self.step)
         self.optimizer.zero_grad()
         with rounded_weights(self.model) if s.exact else nullcontext():
-            output = run(x, quality, drawn.widths, drawn.plan)
+            output = run(x, quality, step.widths, step.plan)
             mse = mean_squared_error(output, x)
-            loss = rate_distortion_loss(self.model.arch, output, x, quality, s.metric, mse)
+            loss = rate_distortion_loss(self.model.arch, output, x, quality, s.metric, mse, graphics)
             fabric.backward(loss)
         _clip(self.model)
         self.optimizer.set_scale(warmup_stable_decay(self.step, s.steps, s.warmup_steps, s.decay_steps))
@@ -277,8 +283,10 @@ def train(args: argparse.Namespace) -> int:
         return trainer.step
 
     while trainer.step < settings.steps and not _agreed(stop, fabric):
-        x = photographs.batch(seed, trainer.step, settings.batch_size).to(fabric.device)
-        progress.step(trainer.step, trainer.train_step(run, x, fabric))
+        batch = seed, trainer.step, settings.batch_size
+        x = photographs.batch(*batch, graphics_share=settings.graphics_share).to(fabric.device)
+        graphics = torch.from_numpy(drawn(*batch, settings.graphics_share)).to(fabric.device)
+        progress.step(trainer.step, trainer.train_step(run, x, fabric, graphics if graphics.any() else None))
         record |= {
             "steps": record["steps_before"] + trainer.step,
             "seconds": seconds_before + round(time.monotonic() - started),
@@ -357,7 +365,7 @@ def _settings(args: argparse.Namespace, state: Path, config: dict[str, Any] | No
     """From the arguments, or from the config of the state to resume with the arguments that were given on top."""
     given = {name: getattr(args, name) for name in Settings.__dataclass_fields__ if getattr(args, name) is not None}
     if config is not None:
-        saved = {"matched_share": 0.0} | config["settings"]  # older runs drew the parts apart, always
+        saved = BEFORE | config["settings"]
         saved |= {name: str(Path(saved[name]).resolve()) for name in PATHS if saved.get(name)}
         if not Path(saved["data"]).exists():
             if "data" not in given:
@@ -373,6 +381,8 @@ def _settings(args: argparse.Namespace, state: Path, config: dict[str, Any] | No
                 f"{state}: the run to resume cannot change {', '.join(fixed)}; leave out what it was begun with, "
                 "or choose another --output"
             )
+        if saved.get("table") and any(name in given for name in SHARES):
+            raise ValueError(f"{state}: its run draws the levels of a table alone; {_NO_SHARES}")
         settings = Settings(**(saved | given))
         if "decay_steps" in given and settings.decay_steps > settings.steps:
             raise ValueError(_longer_decay(settings.decay_steps, settings.steps))
@@ -424,6 +434,9 @@ def parser() -> argparse.ArgumentParser:
     p.add_argument("--full-steps", type=int, help="so many steps of the full model before slimming starts (default 0)")
     p.add_argument("--full-share", type=float, help=f"how often full widths are drawn (default {Mix.full})")
     p.add_argument("--matched-share", type=float, help=f"how often all parts are of one level (default {Mix.matched})")
+    p.add_argument(
+        "--graphics-share", type=float, help=f"how often a crop is a drawing: text, patterns (default {GRAPHICS_SHARE})"
+    )
     p.add_argument("--batch-size", type=int, help="crops a step and device (default 8)")
     p.add_argument("--crop-size", type=int, help="multiple of 64 (default 256)")
     p.add_argument("--lr", type=float, help="learning rate of the matrices, Muon (default 4e-4; entropy part: x 4)")
@@ -479,12 +492,12 @@ def main(argv: list[str] | None = None) -> int:
         value = getattr(args, name)
         if value is not None and value < 0:
             parser().error(f"--{name.replace('_', '-')}: expected 0 or more, got {value}")
-    for name in ("full_share", "matched_share"):
+    for name in ("full_share", "matched_share", "graphics_share"):
         value = getattr(args, name)
         if value is not None and not 0.0 <= value <= 1.0:
             parser().error(f"--{name.replace('_', '-')}: expected 0 to 1, got {value}")
-    if args.table and any(getattr(args, name) is not None for name in ("full_share", "matched_share")):
-        parser().error("--table: draws its levels alone, each part apart; leave out --full-share and --matched-share")
+    if args.table and any(getattr(args, name) is not None for name in SHARES):
+        parser().error(f"--table: draws its levels alone, each part apart; {_NO_SHARES}")
     if args.lambda_range and not 0.0 < args.lambda_range[0] < args.lambda_range[1] < math.inf:
         parser().error(f"--lambda-range: expected 0 < MIN < MAX, got {args.lambda_range[0]:g} {args.lambda_range[1]:g}")
     if args.metric == "ms-ssim" and args.crop_size is not None and args.crop_size < MS_SSIM_CROP:

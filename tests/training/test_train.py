@@ -58,6 +58,19 @@ def test_a_run_of_before_there_were_matched_draws_goes_on_as_it_was(photographs:
     assert [name for name in whole if not torch.equal(whole[name], old[name])] == []
 
 
+def test_a_run_of_before_there_were_drawings_goes_on_as_it_was(photographs: Path, tmp_path: Path) -> None:
+    plain = ["--graphics-share", "0", "--decay-steps", "0"]
+    assert run(photographs, tmp_path / "whole", "--steps", "3", *plain) == 0
+    assert run(photographs, tmp_path / "old", "--steps", "1", *plain) == 0
+    state = tmp_path / "old" / "state.safetensors"
+    tensors, config = load_tensors(state, "basic-training-state")
+    del config["settings"]["graphics_share"]
+    save_tensors(state, tensors, config)
+    assert run(photographs, tmp_path / "old", "--steps", "3", "--decay-steps", "0") == 0
+    whole, old = (load_file(tmp_path / name / "state.safetensors") for name in ("whole", "old"))
+    assert [name for name in whole if not torch.equal(whole[name], old[name])] == []
+
+
 def test_a_linked_state_is_replaced_not_written_through(photographs: Path, tmp_path: Path) -> None:
     assert run(photographs, tmp_path / "first", "--steps", "1", "--decay-steps", "0") == 0
     state = tmp_path / "first" / "state.safetensors"
@@ -69,7 +82,7 @@ def test_a_linked_state_is_replaced_not_written_through(photographs: Path, tmp_p
 
 
 def test_training_lowers_the_loss(photographs: Path, tmp_path: Path) -> None:
-    fast = ["--lr", "2e-3", "--adam-lr", "2e-3"]
+    fast = ["--lr", "2e-3", "--adam-lr", "2e-3", "--graphics-share", "0"]  # losses of one kind of crop compare
     assert run(photographs, tmp_path, "--steps", "12", "--full-steps", "12", "--warmup-steps", "1", *fast) == 0
     rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     losses = [row["loss"] for row in rows if row["group"] == "train"]
@@ -399,6 +412,8 @@ def test_fine_tuning_for_a_table_resumes_and_refuses_another(
     assert run(photographs, output, "--steps", "1", "--table", table) == 0
     assert load_checkpoint(output / "checkpoint.safetensors").training["settings"]["table"] == "a.json"
     assert run(photographs, output, "--steps", "2") == 0
+    assert run(photographs, output, "--steps", "3", "--matched-share", "1") == 1
+    assert "its run draws the levels of a table alone; leave out" in capsys.readouterr().err
     assert run(photographs, output, "--steps", "3", "--table", str(tmp_path / "b.json")) == 1
     assert f"cannot change --table {tmp_path / 'b.json'} (begun with {table})" in capsys.readouterr().err
     assert run(photographs, tmp_path / "other", "--steps", "1", "--table", str(tmp_path / "none.json")) == 1

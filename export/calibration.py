@@ -14,8 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..runtime.bundle import load_arrays
-from ..runtime.errors import BundleError
+from ..runtime.bundle import read_arrays
 from ..runtime.files import replacing
 from ..training.structure.levels import LevelEntry
 from .int8 import Range, Ranges
@@ -43,6 +42,7 @@ class Calibration:
     checkpoint: str
     levels: dict[str, LevelRanges] = field(default_factory=dict)
     path: Path | None = None
+    others: Path | None = None  # a file in its place that is of other weights
 
     @classmethod
     def empty(cls, checkpoint: str | Path) -> "Calibration":
@@ -60,19 +60,21 @@ class Calibration:
         if not path.is_file():
             return empty
         try:
-            arrays = load_arrays(path.read_bytes(), str(path))
+            arrays = read_arrays(path.read_bytes())
             of, version = bytes(arrays.pop(_CHECKPOINT)).hex(), int(arrays.pop(_VERSION, np.array(1)))
             found = cls(of, _levels(arrays), path)
-        except (BundleError, KeyError, ValueError) as error:
-            raise ValueError(f"{path}: not a calibration ({error}); remove it, or export with --images anew") from error
+        except (KeyError, ValueError) as error:
+            raise ValueError(
+                f"{path}: no calibration that can be read ({error}); remove it, or give --images"
+            ) from error
         if version > FORMAT_VERSION:
             raise ValueError(
                 f"{path}: expected a calibration of version {FORMAT_VERSION} at most, this is {version}; update "
-                "basic-nic, or export with --images anew"
+                "basic-nic, or give --images"
             )
         if version < FORMAT_VERSION:
             found.levels = {key: LevelRanges(level.entropy, {}) for key, level in found.levels.items()}
-        return found if of == empty.checkpoint else empty
+        return found if of == empty.checkpoint else cls(empty.checkpoint, others=path)
 
     def of(self, entry: LevelEntry) -> LevelRanges | None:
         """Of a level with these widths and this plan."""
@@ -82,12 +84,15 @@ class Calibration:
         """Keep the ranges of a level."""
         self.levels[_key(entry)] = ranges
 
+    def replaces(self, checkpoint: str | Path) -> int:
+        """For how many levels that are kept beside the checkpoint the entropy part's ranges are others here."""
+        there = _kept(checkpoint)
+        both = self.levels.keys() & there.keys()
+        return sum(not _equal(self.levels[key].entropy, there[key].entropy) for key in both)
+
     def save(self, checkpoint: str | Path) -> Path:
         """Write it beside the checkpoint, whole or not at all; levels and parts that it lacks stay as they were."""
-        try:
-            there = self.beside(checkpoint).levels
-        except ValueError:  # damaged: this takes its place
-            there = {}
+        there = _kept(checkpoint)
         arrays: dict[str, NDArray[Any]] = {
             _CHECKPOINT: np.frombuffer(bytes.fromhex(self.checkpoint), np.uint8),
             _VERSION: np.array(FORMAT_VERSION),
@@ -129,6 +134,17 @@ def _levels(arrays: Mapping[str, NDArray[Any]]) -> dict[str, LevelRanges]:
             a, b, c, d = np.split(values, [size, 2 * size, size + len(values) // 2])
             level.transforms[part] = dict(level.transforms.get(part, {})) | {layer: (Range(a, b), Range(c, d))}
     return found
+
+
+def _kept(checkpoint: str | Path) -> dict[str, LevelRanges]:
+    try:
+        return Calibration.beside(checkpoint).levels
+    except ValueError:  # damaged: what is saved takes its place
+        return {}
+
+
+def _equal(a: Mapping[str, Floats], b: Mapping[str, Floats]) -> bool:
+    return a.keys() == b.keys() and all(np.array_equal(a[name], b[name]) for name in a)
 
 
 def _key(entry: LevelEntry) -> str:

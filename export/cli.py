@@ -318,10 +318,21 @@ def main(argv: list[str] | None = None) -> int:
         calibration = (Calibration.empty if args.images else Calibration.beside)(args.checkpoint)
         if calibration.levels:
             console.print(f"ranges of activations: {calibration_path(args.checkpoint)}, where it has a level")
+        elif calibration.others:
+            console.print(
+                f"{calibration.others} is of other weights and not used: ranges of activations are measured on "
+                f"{args.images or 'the photographs that come along'}"
+            )
         chosen, images = _chosen(args.only, len(entries)), load_images(args.images)
         summary = export(checkpoint, entries, chosen, args.output, images, console, int8, calibration)
         if args.keep_calibration:
+            replaced = calibration.replaces(args.checkpoint)
             console.print(f"ranges of activations kept in {calibration.save(args.checkpoint)}")
+            if replaced:
+                console.print(
+                    f"ranges of {replaced} levels were others before: bundles exported with those have other entropy "
+                    "ids, and neither decodes the other's files"
+                )
         if engine is not None:
             bundle = Bundle.open(args.output)
             summary["engines"] = build_engines(engine, bundle, sorted(bundle.levels))

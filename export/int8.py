@@ -35,6 +35,8 @@ Floats = NDArray[np.float64]
 WEIGHT_LIMIT = 127  # of a weight, and of two neighbours together: 255 x (127 + 1, by rounding) is below 2^15
 LEVELS = 255
 CALIBRATION_QUALITIES = (0.0, 24.0, 48.0, 63.0)
+SMALL_SIDES = (64, 64, 48, 32, 32, 16, 16, 8, 4, 1)
+"""Of small pictures to calibrate on: borders are most of what they have."""
 TRUNK_EXPONENT = 0.85  # of a trunk channel's range that equalisation takes out; 1 would leave its weights too uneven
 SMALLEST_RANGE = 1e-4
 # Of the ranges seen, what 8 bits cover of a layer's input and output: rare extremes may saturate, all other values get
@@ -376,12 +378,24 @@ def wide_transforms(widths: Widths, choice: str) -> list[str]:
     return [name for name in CHOICES[choice] if widths[f"g_{name[0]}.trunk8"] >= NARROWEST]
 
 
+def small_pictures(images: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Parts of images (1, 3, H, W), of SMALL_SIDES each, as a codec fills them up to multiples of 64."""
+    rng, found = np.random.default_rng(0), []
+    for x in images:
+        for side in SMALL_SIDES:
+            top, left = (int(rng.integers(length - side + 1)) for length in x.shape[2:])
+            inner = x[..., top : top + side, left : left + side]
+            found.append(torch.nn.functional.pad(inner, (0, -side % 64, 0, -side % 64), "replicate"))
+    return found
+
+
 def transform_ranges(
-    model: Model, widths: Widths, images: Iterable[torch.Tensor], names: Sequence[str]
+    model: Model, widths: Widths, images: Sequence[torch.Tensor], names: Sequence[str]
 ) -> dict[str, Ranges]:
-    """The ranges of these transforms on images."""
+    """The ranges of these transforms on images (1, 3, H, W) and on small parts of them."""
     if not names:
         return {}
+    images = [*images, *small_pictures(images)]
     cut, plain = Cutter(model, widths), {"analysis": analysis_graph, "synthesis": synthesis_graph}
     feeds = dict(zip(CHOICES["transforms"], transform_feeds(model, widths, images), strict=True))
     return {name: measure_ranges(plain[name](cut), feeds[name]) for name in names}

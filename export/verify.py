@@ -14,12 +14,11 @@ import numpy as np
 import onnxruntime
 import torch
 from numpy.typing import NDArray
-from PIL import Image
 from torch import Tensor
 
 from ..runtime.engine_oracle import Layers, run_parts
 from ..runtime.groups import Plan, group_channels, pack, unpack
-from ..training.data import spread
+from ..training.data import open_one, spread
 from ..training.entropy import gaussian_bits
 from ..training.model import Model
 from ..training.nodes import Widths
@@ -54,10 +53,14 @@ def load_images(folder: str | Path | None, limit: int = 4) -> list[Tensor]:
     paths = sorted(p for p in source.glob("*") if p.suffix.lower() in (".png", ".jpg", ".jpeg", ".webp"))
     if not source.is_dir():
         raise ValueError(f"{source}: expected a folder of photographs to verify the export on, there is none")
-    found = []
-    for path in spread(paths, limit)[:limit]:
-        with Image.open(path) as image:
-            pixels = np.asarray(image.convert("RGB"), np.float32) / np.float32(255.0)
+    found: list[Tensor] = []
+    for path in spread(paths, limit):
+        if len(found) == limit:
+            break
+        opened = open_one(path.name, path.read_bytes())
+        if opened is None:
+            continue
+        pixels = np.asarray(opened.convert("RGB"), np.float32) / np.float32(255.0)
         height, width = (min(512, side // 64 * 64) for side in pixels.shape[:2])
         if height and width:
             found.append(torch.from_numpy(pixels[:height, :width]).permute(2, 0, 1)[None].contiguous())

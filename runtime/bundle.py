@@ -242,12 +242,22 @@ def _complaints(check: Callable[[], object]) -> list[str]:
 
 
 def load_arrays(data: bytes, where: str) -> dict[str, Array]:
-    """Arrays of an .npz file, never pickled objects. Raises BundleError."""
+    """Arrays of an .npz file of a bundle, never pickled objects. Raises BundleError."""
+    try:
+        return read_arrays(data)
+    except ValueError as error:
+        raise BundleError(f"{where}: a table file is not a readable .npz: {error}; export the bundle again") from error
+
+
+def read_arrays(data: bytes) -> dict[str, Array]:
+    """Arrays of an .npz file, never pickled objects. Raises ValueError."""
     try:
         with np.load(io.BytesIO(data), allow_pickle=False) as opened:
             return {name: opened[name] for name in opened.files}
     except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise BundleError(f"{where}: a table file is not a readable .npz: {error}; export the bundle again") from error
+        if isinstance(error, ValueError) and "allow_pickle" in str(error):  # numpy's advice, which nobody should follow
+            raise ValueError("no arrays in it") from error
+        raise ValueError(str(error) or type(error).__name__) from error
 
 
 def content_id(arrays: Mapping[str, Array]) -> bytes:

@@ -56,11 +56,38 @@ def test_an_export_of_the_shipped_weights_decodes_files_of_the_packaged_bundle(t
     assert packaged.level(0).entropy_id == level.entropy_id
 
 
-def test_other_weights_take_no_part(checkpoint: Path, dark: Path, tmp_path: Path) -> None:
+def test_other_weights_take_no_part(
+    checkpoint: Path, dark: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     export(checkpoint, tmp_path / "kept.bundle", "--images", str(dark), "--keep-calibration")
     assert Calibration.beside(checkpoint).levels
     save_checkpoint(checkpoint, load_checkpoint(checkpoint).model, {"steps": 1})
     assert not Calibration.beside(checkpoint).levels
+    capsys.readouterr()
+    export(checkpoint, tmp_path / "own.bundle")
+    assert "own.calibration.npz is of other weights and not used" in " ".join(capsys.readouterr().err.split())
+
+
+def test_what_kept_ranges_replace_is_said(
+    checkpoint: Path, dark: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Files that were coded with the ranges before need a bundle with those."""
+    samples = str(Path(cli.__file__).parent / "samples")
+    for images, replaces in ((str(dark), False), (str(dark), False), (samples, True)):
+        export(checkpoint, tmp_path / "own.bundle", "--images", images, "--keep-calibration")
+        said = " ".join(capsys.readouterr().err.split())
+        assert ("ranges of 1 levels were others before" in said) == replaces
+
+
+def test_damaged_photographs_are_left_out(
+    checkpoint: Path, dark: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (dark / "a.png").write_bytes(b"no image")
+    export(checkpoint, tmp_path / "own.bundle", "--images", str(dark))
+    assert "left out a.png: no image that Pillow can read" in capsys.readouterr().err
+    (dark / "dark.png").unlink()
+    assert cli.main([str(checkpoint), "-o", str(tmp_path / "x.bundle"), "--images", str(dark)]) == 1
+    assert "expected photographs of at least 64x64 pixels" in capsys.readouterr().err
 
 
 def test_what_is_kept_comes_back(checkpoint: Path) -> None:
@@ -142,7 +169,9 @@ def test_a_damaged_calibration_is_named(
 ) -> None:
     calibration_path(checkpoint).write_bytes(damage)
     assert cli.main([str(checkpoint), "-o", str(tmp_path / "x.bundle"), "--only", "0"]) == 1
-    assert "own.calibration.npz: not a calibration" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "own.calibration.npz: no calibration that can be read" in said and "remove it, or give --images" in said
+    assert "pickle" not in said and "export the bundle again" not in said
     assert not (tmp_path / "x.bundle").exists()
     samples = str(Path(cli.__file__).parent / "samples")
     export(checkpoint, tmp_path / "x.bundle", "--images", samples)  # the cure that the message names

@@ -272,7 +272,7 @@ py::tuple arrow_capsules(const py::array& bytes) {
   return py::make_tuple(about, arrow_capsule(array, "arrow_array"));
 }
 
-void blocks_to_bytes(const py::array& source, py::array target) {
+void blocks_to_bytes(const py::array& source, py::array target, const py::object& bias) {
   const auto floats = static_cast<py::ssize_t>(basic::kBlockFloats), bytes = floats * py::ssize_t{sizeof(float)};
   if (source.ndim() != 3 || !is<float>(source) || source.shape(2) != floats ||
       (source.size() && (source.strides(2) != sizeof(float) || source.strides(0) % bytes ||
@@ -287,13 +287,21 @@ void blocks_to_bytes(const py::array& source, py::array target) {
                           describe(target));
   const auto size = [&](int axis) { return static_cast<size_t>(target.shape(axis)); };
   const basic::PixelPlaces places{size(0), size(1), size(2), target.strides(0), target.strides(1), target.strides(2)};
+  const float* added = nullptr;
+  if (!bias.is_none()) {
+    if (!py::isinstance<py::array>(bias)) throw py::type_error("bias: expected a float32 array (192,) or None");
+    const auto array = py::reinterpret_borrow<py::array>(bias);
+    if (!is<float>(array) || array.ndim() != 1 || array.shape(0) != floats || array.strides(0) != sizeof(float))
+      refuse("bias", "a contiguous float32 array (192,)", array);
+    added = static_cast<const float*>(array.data());
+  }
   const auto* from = static_cast<const float*>(source.data());
   auto* to = static_cast<uint8_t*>(target.mutable_data());  // refuses a read-only array
   const ptrdiff_t block_row = source.strides(0) / py::ssize_t{sizeof(float)};
   bool all_numbers = false;
   {
     py::gil_scoped_release release;
-    all_numbers = basic::blocks_to_bytes(from, block_row, to, places);
+    all_numbers = basic::blocks_to_bytes(from, block_row, added, to, places);
   }
   if (!all_numbers) throw py::value_error("source: expected numbers, got NaN");
 }
@@ -429,7 +437,7 @@ PYBIND11_MODULE(_ans, module) {
   module.def("floors", &floors, py::arg("source"), py::arg("target"));
   module.def("arrow_bytes", &arrow_bytes, py::arg("capsule"), py::arg("size"));
   module.def("arrow_capsules", &arrow_capsules, py::arg("bytes"));
-  module.def("blocks_to_bytes", &blocks_to_bytes, py::arg("source"), py::arg("target"));
+  module.def("blocks_to_bytes", &blocks_to_bytes, py::arg("source"), py::arg("target"), py::arg("bias") = py::none());
   module.def("to_floats", &to_floats, py::arg("source"), py::arg("target"));
   module.def("to_bytes", &to_bytes, py::arg("source"), py::arg("target"));
   module.def("bits", &bits, py::arg("symbols"), py::arg("indexes"), py::arg("tables"));

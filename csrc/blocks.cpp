@@ -13,12 +13,18 @@ inline uint8_t to_byte(float value) {
   return static_cast<uint8_t>(static_cast<int32_t>(positive < 255.0f ? positive : 255.0f));
 }
 
-bool convert_block_plain(const float* __restrict block, bool grey, uint8_t* __restrict to, ptrdiff_t row) {
+bool convert_block_plain(const float* __restrict block, const float* bias, bool grey, uint8_t* __restrict to,
+                         ptrdiff_t row) {
+  float sums[kBlockFloats];
   uint32_t bad = 0;
-  for (size_t k = 0; k < kBlockFloats; ++k) bad |= block[k] == block[k] ? 0u : 1u;
-  for (size_t y = 0; y < kBlockSide; ++y, to += row, block += kBlockSide)
+  for (size_t k = 0; k < kBlockFloats; ++k) {
+    bad |= block[k] == block[k] ? 0u : 1u;
+    sums[k] = bias ? std::min(std::max(block[k] + bias[k], 0.0f), 1.0f) : block[k];
+  }
+  const float* from = sums;
+  for (size_t y = 0; y < kBlockSide; ++y, to += row, from += kBlockSide)
     for (size_t x = 0; x < kBlockSide; ++x) {
-      const float red = block[x], green = block[x + kBlockPixels], blue = block[x + 2 * kBlockPixels];
+      const float red = from[x], green = from[x + kBlockPixels], blue = from[x + 2 * kBlockPixels];
       to[4 * x] = to_byte(grey ? (red + green + blue) / 3.0f : red);
       to[4 * x + 1] = to_byte(green), to[4 * x + 2] = to_byte(blue), to[4 * x + 3] = 255;
     }
@@ -33,7 +39,7 @@ void fetch(const float* block) {
 #endif
 }
 
-using Convert = bool (*)(const float*, bool, uint8_t*, ptrdiff_t);
+using Convert = bool (*)(const float*, const float*, bool, uint8_t*, ptrdiff_t);
 
 Convert chosen() {
 #if BASIC_X86
@@ -53,7 +59,7 @@ void put_block(const uint8_t* pixels, uint8_t* to, const PixelPlaces& places, si
 
 }  // namespace
 
-bool blocks_to_bytes(const float* from, ptrdiff_t block_row, uint8_t* to, const PixelPlaces& places) {
+bool blocks_to_bytes(const float* from, ptrdiff_t block_row, const float* bias, uint8_t* to, const PixelPlaces& places) {
   const Convert convert = chosen();
   const bool as_they_are = places.num_planes == 4 && places.pixel == 4 && places.plane == 1;
   alignas(64) uint8_t pixels[4 * kBlockPixels];
@@ -65,10 +71,10 @@ bool blocks_to_bytes(const float* from, ptrdiff_t block_row, uint8_t* to, const 
       uint8_t* corner = to + static_cast<ptrdiff_t>(top) * places.row + static_cast<ptrdiff_t>(left) * places.pixel;
       const size_t height = std::min(kBlockSide, places.height - top), width = std::min(kBlockSide, places.width - left);
       if (as_they_are && height == kBlockSide && width == kBlockSide) {
-        all_numbers &= convert(block, false, corner, places.row);
+        all_numbers &= convert(block, bias, false, corner, places.row);
         continue;
       }
-      all_numbers &= convert(block, places.num_planes == 1, pixels, 4 * kBlockSide);
+      all_numbers &= convert(block, bias, places.num_planes == 1, pixels, 4 * kBlockSide);
       put_block(pixels, corner, places, height, width);
     }
   }

@@ -95,13 +95,14 @@ def arrow_capsules(bytes: npt.NDArray[np.uint8]) -> tuple[object, object]:
     """Contiguous uint8 as Arrow's C data interface lends it: the capsules "arrow_schema" and "arrow_array" of a flat
     array of bytes, which keep `bytes` alive."""
 
-def blocks_to_bytes(source: _Array, target: _Array) -> None:
+def blocks_to_bytes(source: _Array, target: _Array, bias: _Array | None = None) -> None:
     """source float32 (h, w, 192), blocks of 8x8 pixels -> target uint8 (c, height, width) = source * 255 rounded half
     up, cut to 0..255; h and w are height / 8 and width / 8 rounded up.
 
     Channel of source = plane * 64 + 8 * row + column. The blocks of a row must be contiguous; target may lie in any
-    order. c is 3; 1 for grey, the mean of the three; or 4, of which the last becomes 255. Raises ValueError where
-    source holds NaN; target then holds rubbish.
+    order. c is 3; 1 for grey, the mean of the three; or 4, of which the last becomes 255. `bias`, float32 (192,), is
+    added to every block first, the sum cut to 0..1. Raises ValueError where source holds NaN; target then holds
+    rubbish.
     """
 
 def to_floats(source: _Array, target: _Array) -> None:

@@ -50,14 +50,14 @@ WINDOW_PIXELS = 6 << 20
 class Traits:
     """How an engine likes its work; engines without a `traits` get these.
 
-    byte_images: analysis takes x as uint8 0..255 and synthesis gives x_hat so. block_images: sessions of a synthesis
-    have `run_blocks`, whose x_hat is float32 (B, H/8, W/8, 192), see ort_graph.py. window_size: largest side of what
-    transforms see at once, window_pixels: the most pixels, margins apart both; at the full level 6 Mpixel take several
-    hundred MB. batch_pixels: windows of equal shape run through a transform together up to so many pixels;
-    entropy_batch_pixels: likewise tiles through the entropy networks. overlap: whether one batch of tiles is coded
-    while the networks run on another: "none"; "turns", where the engine wants one network at a time; "queue", where it
-    orders them itself. num_threads: of one network; where it is more than 1 the engine has `alone()`, an engine of one
-    thread whose networks run side by side.
+    byte_images: analysis takes x as uint8 0..255 and synthesis gives x_hat so. block_images: sessions of a
+    synthesis have `run_blocks`, which gives x_hat as float32 (B, H/8, W/8, 192) and its bias, see ort_graph.py.
+    window_size: largest side of what transforms see at once, window_pixels: the most pixels, margins apart both; at
+    the full level 6 Mpixel take several hundred MB. batch_pixels: windows of equal shape run through a transform
+    together up to so many pixels; entropy_batch_pixels: likewise tiles through the entropy networks. overlap:
+    whether one batch of tiles is coded while the networks run on another: "none"; "turns", where the engine wants
+    one network at a time; "queue", where it orders them itself. num_threads: of one network; where it is more than
+    1 the engine has `alone()`, an engine of one thread whose networks run side by side.
     """
 
     byte_images: bool = False

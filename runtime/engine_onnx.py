@@ -51,10 +51,10 @@ class OnnxEngine:
 
     def open(self, bundle: Bundle, level: int, part: str) -> "OnnxSession":
         model, what = bundle.read(bundle.level(level).parts[part].file), f"level {level}, part {part}"
-        if part == "synthesis" and (cut := in_blocks(model)) is not None:
-            return BlockSession(self._session(cut, what), what)
-        if part.startswith("context") and (cut := in_floats(model)) is not None:
-            return FloorSession(self._session(cut, what), what)
+        if part == "synthesis" and (blocks := in_blocks(model)) is not None:
+            return BlockSession(self._session(blocks.model, what), what, blocks.bias)
+        if part.startswith("context") and (floats := in_floats(model)) is not None:
+            return FloorSession(self._session(floats, what), what)
         return OnnxSession(self._session(model, what), what)
 
     def open_model(self, model: bytes, what: str) -> "OnnxSession":
@@ -85,25 +85,32 @@ class OnnxSession:
         except Exception as error:  # onnxruntime's exceptions share no base
             raise EngineError(f"onnxruntime failed in {self._what}: {error}") from error
 
-    def run_blocks(self, inputs: Mapping[str, Array]) -> Array:
-        """Of a synthesis, x_hat in blocks: float32 (B, H/8, W/8, 192), see `ort_graph`."""
+    def run_blocks(self, inputs: Mapping[str, Array]) -> tuple[Array, Array | None]:
+        """Of a synthesis, x_hat in blocks: float32 (B, H/8, W/8, 192), and their bias (192,) if it is not in them, see
+        `ort_graph`."""
         x_hat = self.run(inputs)["x_hat"]
         b, _, h, w = x_hat.shape
         parts = x_hat.reshape(b, 3, h // BLOCK, BLOCK, w // BLOCK, BLOCK).transpose(0, 2, 4, 1, 3, 5)
-        return parts.reshape(b, h // BLOCK, w // BLOCK, -1)
+        return parts.reshape(b, h // BLOCK, w // BLOCK, -1), None
 
 
 class BlockSession(OnnxSession):
     """A synthesis whose pixel-shuffle was cut off: `run` makes up for it, `run_blocks` is the quick one."""
 
+    def __init__(self, session: Any, what: str, bias: Array | None) -> None:
+        super().__init__(session, what)
+        self._bias = bias
+
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        blocks = self.run_blocks(inputs)
+        blocks, bias = self.run_blocks(inputs)
+        if bias is not None:
+            blocks = np.clip(blocks + bias, 0.0, 1.0)
         b, h, w, _ = blocks.shape
         parts = blocks.reshape(b, h, w, 3, BLOCK, BLOCK).transpose(0, 3, 1, 4, 2, 5)
         return {"x_hat": parts.reshape(b, 3, h * BLOCK, w * BLOCK)}
 
-    def run_blocks(self, inputs: Mapping[str, Array]) -> Array:
-        return super().run(inputs)["x_hat"]
+    def run_blocks(self, inputs: Mapping[str, Array]) -> tuple[Array, Array | None]:
+        return super().run(inputs)["x_hat"], self._bias
 
 
 class FloorSession(OnnxSession):

@@ -174,13 +174,14 @@ def store(x_hat: Floats | Bytes, planes: Bytes, box: Box) -> None:
         _ans.to_bytes(source, planes[:, *inside.slices])
 
 
-def store_blocks(x_hat: Floats, picture: Picture, box: Box) -> None:
-    """As `store`, from blocks of 8x8 pixels (h/8, w/8, 192), see `ort_graph`."""
+def store_blocks(x_hat: Floats, picture: Picture, box: Box, bias: Floats | None = None) -> None:
+    """As `store`, from blocks of 8x8 pixels (h/8, w/8, 192), to each of which `bias` (192,) is added, see
+    `ort_graph`."""
     inside = box.clipped(picture.height, picture.width)
     whole = picture.planes if picture.pixels is None else picture.pixels.transpose(2, 0, 1)
     rows, columns = -(-inside.height // BLOCK), -(-inside.width // BLOCK)
     with _numbers():
-        _ans.blocks_to_bytes(x_hat[:rows, :columns], whole[:, *inside.slices])
+        _ans.blocks_to_bytes(x_hat[:rows, :columns], whole[:, *inside.slices], bias)
 
 
 @contextmanager

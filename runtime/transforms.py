@@ -144,12 +144,12 @@ def synthesise(
             y_hat = seen[0][None] if alone else np.stack(seen, out=room)
         inputs = {"y_hat": y_hat, "inverse_gain": transform.gain}
         with measure(profile, "synthesis"):
-            x_hat = session.run_blocks(inputs) if transform.in_blocks else session.run(inputs)["x_hat"]
+            x_hat, bias = session.run_blocks(inputs) if transform.in_blocks else (session.run(inputs)["x_hat"], None)
         with measure(profile, "pixels"):
             for i, (_, (picture, window)) in enumerate(batch):
                 inner = window.inner.within(window.outer)
                 if transform.in_blocks:
-                    store_blocks(x_hat[i][*inner.scaled(1, BLOCK).slices], picture, window.inner)
+                    store_blocks(x_hat[i][*inner.scaled(1, BLOCK).slices], picture, window.inner, bias)
                 else:
                     store(x_hat[i][:, *inner.slices], picture.planes, window.inner)
 

@@ -137,13 +137,26 @@ def test_blocks_are_rounded_and_cut_as_planes_are():
     np.testing.assert_array_equal(found, expected)
 
 
+@given(st.integers(1, 30), st.integers(1, 30), st.sampled_from((1, 3, 4)), st.integers(0, 99))
+@settings(deadline=None)
+def test_a_bias_is_added_to_every_block_before_its_limits(height, width, channels, seed):
+    rng = np.random.default_rng(seed)
+    blocks = rng.normal(0.2, 1.0, (-(-height // 8), -(-width // 8), 192)).astype(np.float32)
+    bias = rng.normal(0.3, 0.3, 192).astype(np.float32)
+    found, expected = np.empty((2, channels, height, width), np.uint8)
+    _ans.blocks_to_bytes(blocks, found, bias)
+    _ans.blocks_to_bytes(np.clip(blocks + bias, 0.0, 1.0), expected)
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("bias", [None, np.full(192, 0.5, np.float32)])
 @pytest.mark.parametrize("channels", [1, 3])
-def test_every_nan_in_a_block_is_refused(channels):
+def test_every_nan_in_a_block_is_refused(channels, bias):
     for place in range(192):
         blocks = np.zeros((1, 2, 192), np.float32)
         blocks[0, 1, place] = np.nan
         with pytest.raises(ValueError, match="source: expected numbers, got NaN"):
-            _ans.blocks_to_bytes(blocks, np.empty((channels, 8, 16), np.uint8))
+            _ans.blocks_to_bytes(blocks, np.empty((channels, 8, 16), np.uint8), bias)
 
 
 def test_wrong_blocks_are_refused():
@@ -156,6 +169,9 @@ def test_wrong_blocks_are_refused():
         _ans.blocks_to_bytes(np.zeros((2, 6, 192), np.float32)[:, ::2], pixels)
     with pytest.raises(TypeError, match="target: expected a uint8 array"):
         _ans.blocks_to_bytes(blocks, pixels[:2])
+    for bias in (np.zeros(191, np.float32), np.zeros(192), np.zeros((1, 192), np.float32), np.zeros(384, "f4")[::2], 0):
+        with pytest.raises(TypeError, match="bias: expected a"):
+            _ans.blocks_to_bytes(blocks, pixels, bias)
     for height, width in ((8, 24), (17, 24), (16, 16), (16, 25)):
         with pytest.raises(ValueError, match="expected a block for 8x8 pixels"):
             _ans.blocks_to_bytes(blocks, np.zeros((3, height, width), np.uint8))

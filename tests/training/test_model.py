@@ -13,7 +13,7 @@ from basic.training.complexity import part_macs
 from basic.training.context import pack, unpack
 from basic.training.draw import Mix, draw
 from basic.training.entropy import NUM_SCALES, gaussian_bits, scale_table
-from basic.training.layers import round_through
+from basic.training.layers import GATE_LIMIT, Block, round_through
 from basic.training.model import Model, quality_to_lambda
 from basic.training.nodes import Architecture
 from basic.training.structure.levels import load_learned
@@ -45,6 +45,18 @@ def test_gradients_reach_every_weight_of_the_full_model() -> None:
 def test_a_skipped_block_leaves_its_input_unchanged(model: Model) -> None:
     x = torch.rand(1, 64, 4, 4)
     assert torch.equal(model.g_a.blocks8[0](x, 0, 0), x)
+
+
+@torch.no_grad()
+def test_no_input_drives_the_product_of_a_block_beyond_its_limits() -> None:
+    """So a picture of full contrast cannot grow from block to block without end."""
+    torch.manual_seed(0)
+    block = Block(32, 48, 1.0)
+    most = GATE_LIMIT**2 * block.project.weight.abs().sum(1) + block.project.bias.abs()
+    for scale in (1.0, 1e2, 1e6):
+        x = scale * torch.randn(2, 32, 5, 5)
+        added = block(x, 0, 48) - x
+        assert (added.abs().amax((0, 2, 3)) <= most * 1.001 + 1e-6 * scale).all()
 
 
 def test_means_of_a_group_do_not_depend_on_later_groups(model: Model) -> None:

@@ -34,6 +34,7 @@ lint: $(VENV)/installed build/mypy/basic
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	BASIC_WERROR=1 $(BIN)/python setup.py -q build_ext --force --build-temp build/lint --build-lib build/lint
+	for target in tests/fuzz/*.cpp; do $(CXX) -std=c++17 -Wall -Wextra -Werror -fsyntax-only $$target || exit 1; done
 
 demo: $(VENV)/extension
 	$(BIN)/python examples/demo.py

@@ -18,8 +18,9 @@ bool convert_block_plain(const float* __restrict block, const float* bias, bool 
   float sums[kBlockFloats];
   uint32_t bad = 0;
   for (size_t k = 0; k < kBlockFloats; ++k) {
-    bad |= block[k] == block[k] ? 0u : 1u;
-    sums[k] = bias ? std::min(std::max(block[k] + bias[k], 0.0f), 1.0f) : block[k];
+    const float sum = bias ? block[k] + bias[k] : block[k];
+    bad |= sum == sum ? 0u : 1u;
+    sums[k] = bias ? std::min(std::max(sum, 0.0f), 1.0f) : sum;
   }
   const float* from = sums;
   for (size_t y = 0; y < kBlockSide; ++y, to += row, from += kBlockSide)

@@ -18,7 +18,7 @@ struct PixelPlaces {
 
 // to = from * 255 rounded half up, cut to 0..255. `bias`, unless it is null, is one block that is added to each first, the
 // sum cut to 0..1. Blocks of one row lie one after the other, rows of them `block_row` floats apart; the last ones may
-// reach beyond the pixels. False where a number is NaN: then the results are worthless.
+// reach beyond the pixels. False where a number, or its sum, is NaN: then the results are worthless.
 bool blocks_to_bytes(const float* from, ptrdiff_t block_row, const float* bias, uint8_t* to, const PixelPlaces& places);
 
 // One block to rows of 8 pixels of 4 bytes, `row` bytes apart: red, green, blue, 255; of grey only the first counts.

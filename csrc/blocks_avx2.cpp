@@ -25,17 +25,18 @@ inline __m256i interleaved(__m256i red, __m256i green, __m256i blue) {
 template <bool kBiased>
 inline bool convert_block(const float* block, const float* bias, bool grey, uint8_t* to, ptrdiff_t row) {
   __m256 bad = _mm256_setzero_ps();
-  const auto biased = [&](__m256 values, size_t k) {
-    if (!kBiased) return values;
-    const __m256 sum = _mm256_add_ps(values, _mm256_loadu_ps(bias + k));
-    return _mm256_min_ps(_mm256_max_ps(sum, _mm256_setzero_ps()), _mm256_set1_ps(1.0f));
+  const auto sums = [&](size_t k) {
+    const __m256 values = _mm256_loadu_ps(block + k);
+    return kBiased ? _mm256_add_ps(values, _mm256_loadu_ps(bias + k)) : values;
+  };
+  const auto within = [](__m256 sum) {
+    return kBiased ? _mm256_min_ps(_mm256_max_ps(sum, _mm256_setzero_ps()), _mm256_set1_ps(1.0f)) : sum;
   };
   for (size_t k = 0; k < kBlockPixels; k += 8, to += row) {
-    __m256 red = _mm256_loadu_ps(block + k), green = _mm256_loadu_ps(block + k + kBlockPixels),
-           blue = _mm256_loadu_ps(block + k + 2 * kBlockPixels);
+    __m256 red = sums(k), green = sums(k + kBlockPixels), blue = sums(k + 2 * kBlockPixels);
     bad = _mm256_or_ps(bad, _mm256_cmp_ps(red, green, _CMP_UNORD_Q));
     bad = _mm256_or_ps(bad, _mm256_cmp_ps(blue, blue, _CMP_UNORD_Q));
-    red = biased(red, k), green = biased(green, k + kBlockPixels), blue = biased(blue, k + 2 * kBlockPixels);
+    red = within(red), green = within(green), blue = within(blue);
     __m256i made;
     if (grey) {
       const __m256 mean = _mm256_div_ps(_mm256_add_ps(_mm256_add_ps(red, green), blue), _mm256_set1_ps(3.0f));

@@ -86,13 +86,13 @@ class Calibration:
 
     def replaces(self, checkpoint: str | Path) -> int:
         """For how many levels that are kept beside the checkpoint the entropy part's ranges are others here."""
-        there = _kept(checkpoint)
+        there = kept_beside(checkpoint).levels
         both = self.levels.keys() & there.keys()
         return sum(not _equal(self.levels[key].entropy, there[key].entropy) for key in both)
 
     def save(self, checkpoint: str | Path) -> Path:
         """Write it beside the checkpoint, whole or not at all; levels and parts that it lacks stay as they were."""
-        there = _kept(checkpoint)
+        there = kept_beside(checkpoint).levels
         arrays: dict[str, NDArray[Any]] = {
             _CHECKPOINT: np.frombuffer(bytes.fromhex(self.checkpoint), np.uint8),
             _VERSION: np.array(FORMAT_VERSION),
@@ -136,11 +136,12 @@ def _levels(arrays: Mapping[str, NDArray[Any]]) -> dict[str, LevelRanges]:
     return found
 
 
-def _kept(checkpoint: str | Path) -> dict[str, LevelRanges]:
+def kept_beside(checkpoint: str | Path) -> Calibration:
+    """As `Calibration.beside`, for who is about to replace it: a damaged file counts for nothing."""
     try:
-        return Calibration.beside(checkpoint).levels
-    except ValueError:  # damaged: what is saved takes its place
-        return {}
+        return Calibration.beside(checkpoint)
+    except ValueError:
+        return Calibration.empty(checkpoint)
 
 
 def _equal(a: Mapping[str, Floats], b: Mapping[str, Floats]) -> bool:

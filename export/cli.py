@@ -33,7 +33,7 @@ from ..training.structure.levels import (
     load_learned,
     load_table,
 )
-from .calibration import Calibration, LevelRanges, calibration_path
+from .calibration import Calibration, LevelRanges, calibration_path, kept_beside
 from .conformance import expected_digests, make_inputs
 from .graphs import build_parts
 from .int8 import CHOICES, int8_transforms, transform_ranges, wide_transforms
@@ -320,14 +320,16 @@ def main(argv: list[str] | None = None) -> int:
             console.print(f"ranges of activations: {calibration_path(args.checkpoint)}, where it has a level")
         elif calibration.others:
             console.print(
-                f"{calibration.others} is of other weights and not used: ranges of activations are measured on "
-                f"{args.images or 'the photographs that come along'}"
+                f"{calibration.others} is of other weights and not used: ranges of activations are measured on the "
+                "photographs that come along"
             )
         chosen, images = _chosen(args.only, len(entries)), load_images(args.images)
         summary = export(checkpoint, entries, chosen, args.output, images, console, int8, calibration)
         if args.keep_calibration:
-            replaced = calibration.replaces(args.checkpoint)
+            replaced, others = calibration.replaces(args.checkpoint), kept_beside(args.checkpoint).others
             console.print(f"ranges of activations kept in {calibration.save(args.checkpoint)}")
+            if others:
+                console.print("those of other weights, which were there before, are gone")
             if replaced:
                 console.print(
                     f"ranges of {replaced} levels were others before: bundles exported with those have other entropy "

@@ -12,7 +12,7 @@ from onnx import TensorProto
 
 from ..runtime.engine_oracle import CLAMPS, LATENT_CLAMP, Layer, Layers
 from ..runtime.groups import NUM_PHASES, Plan, group_channels
-from ..training.layers import GATE_LIMIT, LEAKY_SLOPE
+from ..training.layers import LEAKY_SLOPE
 from ..training.model import Model
 from ..training.nodes import Widths
 from .slim import Conv, Cutter
@@ -63,8 +63,9 @@ def _block(g: Graph, cut: Cutter, x: str, node: str, layer: str, trunk: int) -> 
         h = _conv(g, h, f"{layer}.depthwise", cut.spatial(f"{layer}.depthwise", inner), depthwise=True)
         x = g.add("Add", [x, _conv(g, h, f"{layer}.merge", cut.pointwise(f"{layer}.merge", trunk, inner))])
     if ff:
+        limit = cut.arch.gate_limit
         halves = [
-            g.clip(_conv(g, x, f"{layer}.{half}", cut.pointwise(f"{layer}.{half}", ff, trunk)), -GATE_LIMIT, GATE_LIMIT)
+            g.clip(_conv(g, x, f"{layer}.{half}", cut.pointwise(f"{layer}.{half}", ff, trunk)), -limit, limit)
             for half in ("value", "gate")
         ]
         product = g.add("Mul", halves)

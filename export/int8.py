@@ -23,7 +23,7 @@ import torch
 from numpy.typing import NDArray
 from onnx import helper
 
-from ..training.layers import GATE_LIMIT, LEAKY_SLOPE
+from ..training.layers import LEAKY_SLOPE
 from ..training.model import Model
 from ..training.nodes import Widths
 from .graphs import analysis_graph, hyper_analysis, synthesis_graph
@@ -181,7 +181,9 @@ class Int8Trunk:
         h, step = self._read(x, layer, "value")
         halves, factor = [], np.ones(ff)
         for name in ("value", "gate"):
-            made = self.ranges[f"{layer}.{name}"][1].within(GATE_LIMIT)  # where the float graph clips, this saturates
+            made = self.ranges[f"{layer}.{name}"][1].within(
+                cut.arch.gate_limit
+            )  # where the float graph clips, this saturates
             own = 1.0 / _normalised(made.largest)
             conv = self.leaving(cut.pointwise(f"{layer}.{name}", ff, self.trunk))
             half, _ = self._through(self._conv(h, step, f"{layer}.{name}", conv, own), made.scaled(own))

@@ -9,6 +9,7 @@ import io
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -252,9 +253,12 @@ def load_arrays(data: bytes, where: str) -> dict[str, Array]:
 def read_arrays(data: bytes) -> dict[str, Array]:
     """Arrays of an .npz file, never pickled objects. Raises ValueError."""
     try:
-        with np.load(io.BytesIO(data), allow_pickle=False) as opened:
+        opened = np.load(io.BytesIO(data), allow_pickle=False)
+        if not isinstance(opened, np.lib.npyio.NpzFile):
+            raise ValueError("a single array")
+        with opened:
             return {name: opened[name] for name in opened.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError, KeyError) as error:
+    except (ValueError, OSError, EOFError, KeyError, RuntimeError, zipfile.BadZipFile, zlib.error) as error:
         if isinstance(error, ValueError) and "allow_pickle" in str(error):  # numpy's advice, which nobody should follow
             raise ValueError("no arrays in it") from error
         raise ValueError(str(error) or type(error).__name__) from error

@@ -1,8 +1,8 @@
 """onnxruntime on the CPU, the default engine.
 
-What a newcomer gets wrong: graph optimisation changes the last bit of floating point results, and so does the kind of
-processor; the number of threads does not. So every option that could matter is pinned here, for the encoder and the
-decoder alike, and none is left to the environment.
+What a newcomer gets wrong: graph optimisation changes the last bit of floating point results, so do the kind of
+processor and, from six on, the number of threads. So every option that could matter is pinned here, for the encoder and
+the decoder alike, and none is left to the environment; what must be equal everywhere is integer.
 """
 
 import os

@@ -22,7 +22,7 @@ from .graphics import graphic
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
 MEMORY_LIMIT_BYTES = 8 << 30
-GRAPHICS = 1  # their random numbers are a stream of their own
+GRAPHICS = 3  # their random numbers are streams of their own: `draw` has the seed and step with 1 and 2
 
 Pixels = NDArray[np.uint8]
 Item = TypeVar("Item")
@@ -83,7 +83,7 @@ class Photographs:
         size = crop_size or self.crop_size
         crops = [self._crop(rng, size) for _ in range(batch_size)]
         for i in np.flatnonzero(drawn(seed, step, batch_size, graphics_share)):
-            crops[i] = graphic(np.random.default_rng((seed, step, GRAPHICS, int(i))), size)
+            crops[i] = graphic(np.random.default_rng((seed, step, GRAPHICS, 1 + int(i))), size)
         return to_tensor(np.stack(crops))
 
     def _crop(self, rng: np.random.Generator, size: int) -> Pixels:

@@ -52,7 +52,7 @@ def _pair(rng: np.random.Generator) -> tuple[Color, Color]:
 
 
 def _pattern(rng: np.random.Generator, size: int) -> Pixels:
-    """Checkerboards, stripes in four directions, waves: periods of 1 to 32 pixels."""
+    """Checkerboards, stripes in four directions, waves: squares and stripes of 1 to 31 pixels."""
     period = int(2 ** rng.uniform(0.0, 5.0))
     y, x = np.mgrid[:size, :size] + rng.integers(64, size=(2, 1, 1))
     along = (y, x, y + x, y - x)[int(rng.integers(4))]

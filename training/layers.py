@@ -12,9 +12,6 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 LEAKY_SLOPE = 0.1
-GATE_LIMIT = 2.0
-"""Both factors of a block's product stay within +-2. Few values of photographs are beyond, up to 5; a picture of full
-contrast grows from block to block: within +-8 a page of text took five times the R + lambda D at the full level."""
 
 
 def positionwise(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
@@ -89,8 +86,9 @@ class Block(nn.Module):
     or bilinear GLU (Shazeer 2020); it needs no transcendental function on any engine.
     """
 
-    def __init__(self, channels: int, within: int, residual_gain: float) -> None:
+    def __init__(self, channels: int, within: int, residual_gain: float, gate_limit: float) -> None:
         super().__init__()
+        self.gate_limit = gate_limit
         self.spread = Pointwise(channels, within)
         self.depthwise = Depthwise(within)
         self.merge = Pointwise(within, channels, residual_gain)
@@ -107,7 +105,7 @@ class Block(nn.Module):
             n = x.shape[1]
             weight = torch.cat([self.value.weight[:ff, :n], self.gate.weight[:ff, :n]])
             bias = torch.cat([self.value.bias[:ff], self.gate.bias[:ff]])
-            halves = F.hardtanh(F.conv2d(x, weight[:, :, None, None], bias), -GATE_LIMIT, GATE_LIMIT)
+            halves = F.hardtanh(F.conv2d(x, weight[:, :, None, None], bias), -self.gate_limit, self.gate_limit)
             value, gate = halves.chunk(2, dim=1)
             x = x + self.project(value * gate, n)
         return x

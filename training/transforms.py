@@ -42,7 +42,7 @@ class _Trunks(nn.Module):
         residual_gain = 0.1 / (arch.num_blocks8 + arch.num_blocks16) ** 0.5
 
         def blocks(count: int, trunk: int, within: int) -> nn.ModuleList:
-            return nn.ModuleList(Block(trunk, within, residual_gain) for _ in range(count))
+            return nn.ModuleList(Block(trunk, within, residual_gain, arch.gate_limit) for _ in range(count))
 
         self.blocks8 = blocks(arch.num_blocks8, arch.trunk8, arch.trunk8)
         self.blocks16 = blocks(arch.num_blocks16, arch.trunk16, arch.inner16)

@@ -157,6 +157,11 @@ def test_every_nan_in_a_block_is_refused(channels, bias):
         blocks[0, 1, place] = np.nan
         with pytest.raises(ValueError, match="source: expected numbers, got NaN"):
             _ans.blocks_to_bytes(blocks, np.empty((channels, 8, 16), np.uint8), bias)
+        if bias is not None:
+            bad = bias.copy()
+            bad[place] = np.nan
+            with pytest.raises(ValueError, match="source: expected numbers, got NaN"):
+                _ans.blocks_to_bytes(np.zeros_like(blocks), np.empty((channels, 8, 16), np.uint8), bad)
 
 
 def test_wrong_blocks_are_refused():

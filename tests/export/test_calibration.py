@@ -1,5 +1,6 @@
 """Laws of kept calibrations: bundles exported apart decode each other's files, and other weights take no part."""
 
+import io
 import shutil
 import zipfile
 from pathlib import Path
@@ -66,6 +67,8 @@ def test_other_weights_take_no_part(
     capsys.readouterr()
     export(checkpoint, tmp_path / "own.bundle")
     assert "own.calibration.npz is of other weights and not used" in " ".join(capsys.readouterr().err.split())
+    export(checkpoint, tmp_path / "own.bundle", "--images", str(dark), "--keep-calibration")
+    assert "those of other weights, which were there before, are gone" in capsys.readouterr().err
 
 
 def test_what_kept_ranges_replace_is_said(
@@ -163,7 +166,23 @@ def test_what_a_later_export_leaves_out_stays(checkpoint: Path) -> None:
     assert last.entropy["h_s.spread"][0] == 3.0
 
 
-@pytest.mark.parametrize("damage", [b"", b"no archive", b"PK\x03\x04 cut"])
+def single_array() -> bytes:
+    file = io.BytesIO()
+    np.save(file, np.zeros(3))
+    return file.getvalue()
+
+
+def wrong_inside() -> bytes:
+    """An archive whose one member is no stream that can be inflated."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("checkpoint.npy", single_array() * 99)
+    data = bytearray(file.getvalue())
+    data[44 : 44 + 8] = b"\xff" * 8  # behind the member's header and name
+    return bytes(data)
+
+
+@pytest.mark.parametrize("damage", [b"", b"no archive", b"PK\x03\x04 cut", single_array(), wrong_inside()])
 def test_a_damaged_calibration_is_named(
     damage: bytes, checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -175,6 +194,7 @@ def test_a_damaged_calibration_is_named(
     assert not (tmp_path / "x.bundle").exists()
     samples = str(Path(cli.__file__).parent / "samples")
     export(checkpoint, tmp_path / "x.bundle", "--images", samples)  # the cure that the message names
+    export(checkpoint, tmp_path / "x.bundle", "--images", samples, "--keep-calibration")  # and one for later
 
 
 def precision(bundle: Bundle) -> str:

@@ -1,5 +1,5 @@
-// Blocks of any floats become pixels in any order, rounded and cut, or are refused where one is NaN; nothing is written
-// beside them.
+// Blocks of any floats become pixels in any order, with a bias or without, rounded and cut, or are refused where one is
+// NaN; nothing is written beside them.
 #include <array>
 #include <cmath>
 
@@ -21,6 +21,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   for (float& value : blocks)  // any float, or halves around 0 to 255
     value = any ? take_float(input) : static_cast<float>(static_cast<int32_t>(input.take(2) % 1024) - 256) / 2 / 255;
 
+  std::array<float, kBlockFloats> bias;
+  const bool biased = input.take(1) & 1;
+  for (float& value : bias) value = any ? take_float(input) : static_cast<float>(input.take(1)) / 128 - 1;
+
   const bool interleaved = input.take(1) & 1;
   const size_t pixel = interleaved ? planes : 1, margin = input.take(1) % 3;
   const size_t row = (width + margin) * pixel, plane = interleaved ? 1 : height * row;
@@ -28,11 +32,17 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* bytes, size_t size) {
   std::vector<uint8_t> pixels(at(planes - 1, height - 1, width - 1) + 1, 7);
   const auto step = [](size_t distance) { return static_cast<ptrdiff_t>(distance); };
   const basic::PixelPlaces places{planes, height, width, step(plane), step(row), step(pixel)};
-  const bool all_numbers = basic::blocks_to_bytes(blocks.data(), step(block_row), pixels.data(), places);
+  const bool all_numbers = basic::blocks_to_bytes(blocks.data(), step(block_row), biased ? bias.data() : nullptr,
+                                                  pixels.data(), places);
 
   bool expected = true;
   for (size_t y = 0; y < rows; ++y)
-    for (size_t k = 0; k < columns * kBlockFloats; ++k) expected &= !std::isnan(blocks[y * block_row + k]);
+    for (size_t k = 0; k < columns * kBlockFloats; ++k) {
+      float& value = blocks[y * block_row + k];
+      if (biased) value += bias[k % kBlockFloats];
+      expected &= !std::isnan(value);
+      if (biased) value = value < 0.0f ? 0.0f : value > 1.0f ? 1.0f : value;
+    }
   require(all_numbers == expected, "refused exactly where a number is none");
   for (size_t y = 0; y < height; ++y)
     for (size_t x = 0; x < width; ++x) {

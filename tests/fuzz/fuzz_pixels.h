@@ -16,7 +16,7 @@ struct Images {
   void interleave(size_t channels, From fill_from, To fill_to) {
     const size_t height = shape.size[1], width = shape.size[2];
     shape.size[0] = std::min<size_t>(channels, 3);
-    from.all.assign(height * width ? (height * width - 1) * channels + shape.size[0] : 0, fill_from);
+    from.all.assign(height && width ? (height * width - 1) * channels + shape.size[0] : 0, fill_from);
     from.origin = from.all.data();
     from.strides[0] = 1, from.strides[1] = static_cast<ptrdiff_t>(width * channels);
     from.strides[2] = static_cast<ptrdiff_t>(channels);

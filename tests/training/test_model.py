@@ -13,7 +13,7 @@ from basic.training.complexity import part_macs
 from basic.training.context import pack, unpack
 from basic.training.draw import Mix, draw
 from basic.training.entropy import NUM_SCALES, gaussian_bits, scale_table
-from basic.training.layers import GATE_LIMIT, Block, round_through
+from basic.training.layers import Block, round_through
 from basic.training.model import Model, quality_to_lambda
 from basic.training.nodes import Architecture
 from basic.training.structure.levels import load_learned
@@ -51,8 +51,8 @@ def test_a_skipped_block_leaves_its_input_unchanged(model: Model) -> None:
 def test_no_input_drives_the_product_of_a_block_beyond_its_limits() -> None:
     """So a picture of full contrast cannot grow from block to block without end."""
     torch.manual_seed(0)
-    block = Block(32, 48, 1.0)
-    most = GATE_LIMIT**2 * block.project.weight.abs().sum(1) + block.project.bias.abs()
+    block = Block(32, 48, 1.0, 3.0)
+    most = 3.0**2 * block.project.weight.abs().sum(1) + block.project.bias.abs()
     for scale in (1.0, 1e2, 1e6):
         x = scale * torch.randn(2, 32, 5, 5)
         added = block(x, 0, 48) - x
@@ -203,8 +203,8 @@ def test_another_range_of_lambda_changes_no_gain_at_any_lambda() -> None:
         assert torch.allclose(found, expected, rtol=1e-4)
 
 
-def test_a_checkpoint_without_a_range_of_lambda_began_at_0_0012() -> None:
-    assert Architecture.of(Architecture().sizes) == Architecture(lambda_min=0.0012)
+def test_a_checkpoint_that_says_nothing_of_it_began_at_lambda_0_0012_and_had_limits_of_8() -> None:
+    assert Architecture.of(Architecture().sizes) == Architecture(lambda_min=0.0012, gate_limit=8.0)
     assert Architecture.of(asdict(Architecture())) == Architecture()
 
 

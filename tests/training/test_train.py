@@ -67,6 +67,7 @@ def test_a_run_of_before_there_were_drawings_goes_on_as_it_was(photographs: Path
     del config["settings"]["graphics_share"]
     save_tensors(state, tensors, config)
     assert run(photographs, tmp_path / "old", "--steps", "3", "--decay-steps", "0") == 0
+    assert load_tensors(state, "basic-training-state")[1]["settings"]["graphics_share"] == 0.0
     whole, old = (load_file(tmp_path / name / "state.safetensors") for name in ("whole", "old"))
     assert [name for name in whole if not torch.equal(whole[name], old[name])] == []
 

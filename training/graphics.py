@@ -51,8 +51,8 @@ def _pair(rng: np.random.Generator) -> tuple[Color, Color]:
     return first, second if second != first else _rgb(255 - np.array(first))
 
 
-def _pattern(rng: np.random.Generator, size: int) -> Pixels:
-    """Checkerboards, stripes in four directions, waves: squares and stripes of 1 to 31 pixels."""
+def pattern(rng: np.random.Generator, size: int) -> Pixels:
+    """(size, size, 3): checkerboards, stripes in four directions, waves: squares and stripes of 1 to 31 pixels."""
     period = int(2 ** rng.uniform(0.0, 5.0))
     y, x = np.mgrid[:size, :size] + rng.integers(64, size=(2, 1, 1))
     along = (y, x, y + x, y - x)[int(rng.integers(4))]
@@ -63,8 +63,8 @@ def _pattern(rng: np.random.Generator, size: int) -> Pixels:
     return _mixed(share, *_pair(rng))
 
 
-def _noise(rng: np.random.Generator, size: int) -> Pixels:
-    """Of blocks of 1 to 16 pixels: two colours, or any."""
+def noise(rng: np.random.Generator, size: int) -> Pixels:
+    """(size, size, 3): of blocks of 1 to 16 pixels: two colours, or any."""
     block = int(2 ** rng.uniform(0.0, 4.0))
     cells = -(-size // block)
     if rng.random() < 0.5:
@@ -72,7 +72,8 @@ def _noise(rng: np.random.Generator, size: int) -> Pixels:
     return _enlarged(rng.integers(256, size=(cells, cells, 3)), block, size).astype(np.uint8)
 
 
-def _text(rng: np.random.Generator, size: int) -> Pixels:
+def text(rng: np.random.Generator, size: int) -> Pixels:
+    """(size, size, 3): lines of any letters, 8 to 45 pixels high, in one colour on another."""
     ink, paper = _pair(rng)
     image = Image.new("RGB", (size, size), paper)
     draw = ImageDraw.Draw(image)
@@ -85,8 +86,8 @@ def _text(rng: np.random.Generator, size: int) -> Pixels:
     return np.array(image)
 
 
-def _shapes(rng: np.random.Generator, size: int) -> Pixels:
-    """Flat rectangles, ellipses, lines and polygons, as charts and windows have."""
+def shapes(rng: np.random.Generator, size: int) -> Pixels:
+    """(size, size, 3): flat rectangles, ellipses, lines and polygons, as charts and windows have."""
     image = Image.new("RGB", (size, size), _color(rng))
     draw = ImageDraw.Draw(image)
     for _ in range(int(rng.integers(2, 24))):
@@ -118,4 +119,4 @@ def _enlarged(cells: NDArray[np.int64], block: int, size: int) -> NDArray[np.int
     return cells.repeat(block, axis=0).repeat(block, axis=1)[:size, :size]
 
 
-KINDS: tuple[Kind, ...] = (_pattern, _text, _shapes, _noise)
+KINDS: tuple[Kind, ...] = (pattern, text, shapes, noise)

@@ -152,3 +152,24 @@ def test_a_picture_of_noise_keeps_numbers_in_bounds(model: Model) -> None:
     x = torch.from_numpy(np.random.default_rng(1).integers(0, 2, (1, 3, 256, 256)).astype(np.float32))
     with torch.no_grad():
         assert float(model.g_a(x, model.arch.full()).abs().max()) < 1e5
+
+
+def test_drawings_widen_ranges_by_half_at_most_and_only_where_they_reach() -> None:
+    def ends(low: float, high: float) -> tuple[int8.Range, int8.Range]:
+        return int8.Range(np.array([low]), np.array([high])), int8.Range(np.array([low]), np.array([high]))
+
+    seen = {"a.value": ends(-1.0, 2.0), "a.merge": ends(-1.0, 2.0)}
+    further = {"a.value": ends(-0.5, 9.0), "a.merge": ends(-9.0, 9.0)}
+    made = int8.widened(seen, further, ("value",))
+    assert made["a.merge"] == seen["a.merge"]
+    for end in made["a.value"]:
+        assert (end.low[0], end.high[0]) == (-1.0, 2.0 * int8.WIDENED)
+
+
+def test_small_pictures_are_filled_as_the_codec_fills_them() -> None:
+    x = torch.rand(1, 3, 96, 130)
+    found = int8.small_pictures([x, x])
+    assert [tuple(p.shape) for p in found] == [(1, 3, 64, 64)] * (2 * len(int8.SMALL_SIDES))
+    for side, picture in zip(int8.SMALL_SIDES, found, strict=False):
+        assert torch.equal(picture[..., side:, :], picture[..., side - 1 : side, :].expand(1, 3, 64 - side, 64))
+        assert torch.equal(picture[..., side:], picture[..., side - 1 : side].expand(1, 3, 64, 64 - side))

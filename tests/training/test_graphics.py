@@ -21,11 +21,11 @@ def test_a_drawing_is_a_function_of_its_random_numbers() -> None:
     assert not np.array_equal(graphic(rng, 96), graphic(rng, 96))
 
 
-@pytest.mark.parametrize("kind", [graphics._pattern, graphics._text, graphics._shapes, graphics._noise])
+@pytest.mark.parametrize("kind", [graphics.pattern, graphics.text, graphics.shapes, graphics.noise])
 def test_every_kind_reaches_full_contrast_and_is_never_empty(kind: graphics.Kind) -> None:
     drawn = [kind(np.random.default_rng(seed), 64) for seed in range(60)]
     assert all(d.shape == (64, 64, 3) and d.dtype == np.uint8 for d in drawn)
-    if kind is not graphics._shapes:  # shapes may hide each other
+    if kind is not graphics.shapes:  # shapes may hide each other
         assert all(np.ptp(d.reshape(-1, 3), axis=0).any() for d in drawn)
     assert any(np.ptp(d.reshape(-1, 3), axis=0).max() == 255 for d in drawn)
 

@@ -68,6 +68,8 @@ def bd_rate_percent(reference: Curve, bpp: Sequence[float], psnr_db: Sequence[fl
         return None, f"needs {_MIN_POINTS} qualities, got {len(rate)}"
     if np.any(np.diff(rate) <= 0) or np.any(np.diff(quality) <= 0):
         return None, "PSNR does not rise with bpp"
+    if np.any(np.diff(reference.bpp) <= 0) or np.any(np.diff(reference.psnr_db) <= 0):
+        return None, f"PSNR of {reference.name} does not rise with bpp"
     overlap = _overlap(quality, reference.psnr_db)
     if overlap < _MIN_OVERLAP:
         return None, f"only {overlap:.0%} of the PSNR range is common"

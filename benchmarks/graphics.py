@@ -2,7 +2,8 @@
 
     python -m basic.benchmarks.graphics [BUNDLE] [--levels 0,3,7] [--json graphics.json] [--page PAGE]
 
-Real files of every quality beside those of JPEG, WebP and AVIF, in the same run. --page fills the place between a
+Real files of every quality beside those of JPEG, WebP and AVIF, in the same run, these with colours at full resolution
+where the format has that (WebP halves it). --page fills the place between a
 page's two `graphics` comments. Needs the extras `train` (the drawings are those of training) and `bench`.
 """
 
@@ -10,7 +11,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -27,12 +28,21 @@ from .curves import bd_rate_percent
 from .machine import command_line, machine, package_versions
 from .peers import PILLOW_PEERS, decode_pixels
 from .quality import psnr_db
-from .readme_table import fill_page, markdown_table
+from .readme_table import fill_page, filled, markdown_table
 from .results import BenchError, Curve
 
 START, END = "<!-- graphics -->", "<!-- /graphics -->"
 SIDE, SEED = 512, 1
-REFERENCES = ("JPEG", "WebP", "AVIF")
+FULL_COLOUR: dict[str, tuple[tuple[str, int | str], ...]] = {
+    "JPEG": (("subsampling", 0),),
+    "AVIF": (("subsampling", "4:4:4"),),
+}
+PEERS = tuple(
+    replace(peer, name=f"{peer.name} 4:4:4", options=(*peer.options, *FULL_COLOUR[peer.name]))
+    if peer.name in FULL_COLOUR
+    else peer
+    for peer in PILLOW_PEERS
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +68,7 @@ def measure(codec: Codec, levels: Sequence[int], steps: Sequence[int], count: in
             for quality in steps:
                 code = partial(codec.encode, level=level, quality=quality)
                 yield _row(kind, f"level {level}", quality, pictures, code, lambda file: np.asarray(codec.decode(file)))
-        for peer in PILLOW_PEERS:
+        for peer in PEERS:
             for quality in peer.qualities if peer.available else ():
                 code = partial(_encoded, peer.encode, quality)
                 yield _row(kind, peer.name, quality, pictures, code, decode_pixels)
@@ -83,24 +93,32 @@ def _row(
 
 
 def curve(rows: Iterable[GraphicsRow], kind: str, codec: str) -> Curve:
-    """Of one kind and codec, by rate."""
-    mine = sorted((row for row in rows if (row.kind, row.codec) == (kind, codec)), key=lambda row: row.bpp)
+    """Of one kind and codec, by rate; without points that another beats in both."""
+    mine: list[GraphicsRow] = []
+    for row in sorted((row for row in rows if (row.kind, row.codec) == (kind, codec)), key=lambda row: row.bpp):
+        if not mine or row.psnr_db > mine[-1].psnr_db:
+            mine.append(row)
     return Curve(codec, "measured here", tuple(row.bpp for row in mine), tuple(row.psnr_db for row in mine))
 
 
-def table(rows: Sequence[GraphicsRow], quality: int) -> str:
-    """bpp and PSNR of our levels at one quality, and BD-rate against the peers that were measured."""
+def table(rows: Sequence[GraphicsRow], quality: int) -> tuple[str, list[str]]:
+    """bpp and PSNR of our levels at one quality, BD-rates against the peers that were measured; why some have none."""
     found = list(dict.fromkeys(row.codec for row in rows))
-    peers = [name for name in REFERENCES if name in found]
-    lines = []
+    peers = [peer.name for peer in PEERS if peer.name in found]
+    lines, reasons = list[Sequence[str]](), list[str]()
     for row in rows:
         if row.codec not in found or not row.codec.startswith("level") or row.quality != quality:
             continue
         mine = curve(rows, row.kind, row.codec)
-        rates = (bd_rate_percent(curve(rows, row.kind, peer), mine.bpp, mine.psnr_db)[0] for peer in peers)
-        told = ("–" if rate is None else f"{rate:+.0f} %" for rate in rates)
+        told = []
+        for peer in peers:
+            rate, note = bd_rate_percent(curve(rows, row.kind, peer), mine.bpp, mine.psnr_db)
+            told.append("–" if rate is None else f"{rate:+.0f} %")
+            if rate is None:
+                reasons.append(f"{row.kind}, {row.codec} against {peer}: {note}")
         lines.append((row.kind, row.codec.removeprefix("level "), f"{row.bpp:.2f}", f"{row.psnr_db:.1f}", *told))
-    return markdown_table(("drawings of", "level", "bpp", "PSNR, dB", *(f"against {name}" for name in peers)), lines)
+    titles = ("drawings of", "level", "bpp", "PSNR, dB", *(f"against {name}" for name in peers))
+    return markdown_table(titles, lines), reasons
 
 
 def _written(path: Path, rows: Sequence[GraphicsRow], circumstances: dict[str, Any]) -> None:
@@ -130,15 +148,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     if args.quality not in args.qualities:
         parser().error(f"--quality: expected one of --qualities {args.qualities}, got {args.quality}")
     try:
+        if args.page:
+            filled(args.page, "", START, END)  # or fail at once
+        if args.json and not args.json.resolve().parent.is_dir():
+            raise BenchError(f"--json {args.json}: expected a folder that is there; make it first")
         with Codec.open(args.bundle, num_threads=1) as codec:
             training = codec.bundle.manifest.get("training")
             rows = list(measure(codec, args.levels, args.qualities, args.count))
-        shown = table(rows, args.quality)
-        print(shown)
         if args.json:
             versions = package_versions(("basic-nic", "onnxruntime", "pillow"))
             facts = machine() | {"command": command_line(), "versions": versions, "training": training}
             _written(args.json, rows, facts)
+        shown, reasons = table(rows, args.quality)
+        print("\n".join([shown, *reasons]))
         if args.page:
             fill_page(args.page, shown, START, END)
     except (BenchError, BasicError, OSError) as error:

@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-from PIL import Image, UnidentifiedImageError
-
 from ..runtime.errors import ImageError
+from ..runtime.image import read_rgb
 from .quality import Pixels
 
 SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"})
+
+
+MAX_PIXELS = 1 << 30
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +57,7 @@ def same_size(photos: Sequence[Photo], most: int) -> list[Photo]:
 
 def _load(file: Path) -> Photo:
     try:
-        with Image.open(file) as image:
-            return Photo(file.name, np.asarray(image.convert("RGB")))
-    except (UnidentifiedImageError, OSError, ValueError) as error:
-        raise ImageError(f"images: cannot read {file.name} ({error}); remove it or give another folder") from error
+        return Photo(file.name, read_rgb(file, MAX_PIXELS))
+    except ImageError as error:
+        reason = str(error).removeprefix(f"{file}: ")
+        raise ImageError(f"images: cannot read {file.name} ({reason}); remove it or give another folder") from error

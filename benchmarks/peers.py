@@ -37,7 +37,7 @@ class PillowPeer:
     format: str
     feature: str | None
     qualities: tuple[int, ...]
-    options: tuple[tuple[str, int], ...] = ()
+    options: tuple[tuple[str, int | str], ...] = ()
 
     @property
     def available(self) -> bool:

@@ -103,8 +103,15 @@ def replace_block(text: str, content: str, start: str = START, end: str = END) -
 
 def fill_page(page: Path, content: str, start: str = START, end: str = END) -> None:
     """`replace_block` on a file, which is replaced whole. Raises BenchError, OSError."""
-    text = replace_block(page.read_text(encoding="utf-8"), content, start, end)
-    write_whole(page, text)
+    write_whole(page, filled(page, content, start, end))
+
+
+def filled(page: Path, content: str, start: str = START, end: str = END) -> str:
+    """What `fill_page` would write. Raises BenchError, OSError."""
+    try:
+        return replace_block(page.read_text(encoding="utf-8"), content, start, end)
+    except BenchError as error:
+        raise BenchError(f"{page}: {error}") from error
 
 
 def _circumstances(measured: Measured) -> str:

@@ -7,7 +7,7 @@ bundles of one checkpoint decode each other's files only where both took the sam
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -63,7 +63,7 @@ class Calibration:
             arrays = read_arrays(path.read_bytes())
             of, version = bytes(arrays.pop(_CHECKPOINT)).hex(), int(arrays.pop(_VERSION, np.array(1)))
             found = cls(of, _levels(arrays), path)
-        except (KeyError, ValueError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             raise ValueError(
                 f"{path}: no calibration that can be read ({error}); remove it, or give --images"
             ) from error
@@ -124,6 +124,8 @@ def _levels(arrays: Mapping[str, NDArray[Any]]) -> dict[str, LevelRanges]:
     found: dict[str, LevelRanges] = {}
     for name, values in arrays.items():
         key, part, layer = name.split("/", 2)
+        if values.dtype.kind not in "fiu" or not np.isfinite(values).all():
+            raise ValueError(f"{name}: expected numbers")
         level = found.setdefault(key, LevelRanges({}, {}))
         if part == "entropy":
             level.entropy[layer] = values
@@ -137,11 +139,11 @@ def _levels(arrays: Mapping[str, NDArray[Any]]) -> dict[str, LevelRanges]:
 
 
 def kept_beside(checkpoint: str | Path) -> Calibration:
-    """As `Calibration.beside`, for who is about to replace it: a damaged file counts for nothing."""
+    """As `Calibration.beside`, for who is about to replace it: what cannot be read is as one of other weights."""
     try:
         return Calibration.beside(checkpoint)
     except ValueError:
-        return Calibration.empty(checkpoint)
+        return replace(Calibration.empty(checkpoint), others=calibration_path(checkpoint))
 
 
 def _equal(a: Mapping[str, Floats], b: Mapping[str, Floats]) -> bool:

@@ -329,7 +329,7 @@ def main(argv: list[str] | None = None) -> int:
             replaced, others = calibration.replaces(args.checkpoint), kept_beside(args.checkpoint).others
             console.print(f"ranges of activations kept in {calibration.save(args.checkpoint)}")
             if others:
-                console.print("those of other weights, which were there before, are gone")
+                console.print("what stood there, of other weights or not to be read here, is gone")
             if replaced:
                 console.print(
                     f"ranges of {replaced} levels were others before: bundles exported with those have other entropy "

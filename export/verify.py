@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..runtime.engine_oracle import Layers, run_parts
 from ..runtime.groups import Plan, group_channels, pack, unpack
-from ..training.data import open_one, spread
+from ..training.data import read_one, spread
 from ..training.entropy import gaussian_bits
 from ..training.model import Model
 from ..training.nodes import Widths
@@ -57,10 +57,10 @@ def load_images(folder: str | Path | None, limit: int = 4) -> list[Tensor]:
     for path in spread(paths, limit):
         if len(found) == limit:
             break
-        opened = open_one(path.name, path.read_bytes())
-        if opened is None:
+        read = read_one(path.name, path.read_bytes())
+        if read is None:
             continue
-        pixels = np.asarray(opened.convert("RGB"), np.float32) / np.float32(255.0)
+        pixels = read.astype(np.float32) / np.float32(255.0)
         height, width = (min(512, side // 64 * 64) for side in pixels.shape[:2])
         if height and width:
             found.append(torch.from_numpy(pixels[:height, :width]).permute(2, 0, 1)[None].contiguous())

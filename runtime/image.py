@@ -95,6 +95,12 @@ def from_any(image: ImageLike, max_pixels: int) -> Picture:
         return _from_pillow(opened, max_pixels, name)
 
 
+def read_rgb(image: str | os.PathLike[str] | io.BytesIO, max_pixels: int) -> Bytes:
+    """An image file as (H, W, 3) uint8, as `from_any` reads it: grey three times, without alpha. Raises ImageError."""
+    planes = np.asarray(from_any(image, max_pixels).planes)
+    return np.ascontiguousarray(np.broadcast_to(planes, (3, *planes.shape[1:])).transpose(1, 2, 0))
+
+
 def to_pillow(picture: Picture) -> Image.Image:
     """The picture as a Pillow image of mode L, LA, RGB or RGBA; the ICC profile is in `info["icc_profile"]`.
 

@@ -15,9 +15,10 @@ from typing import TypeVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
+from ..runtime.errors import ImageError
+from ..runtime.image import read_rgb
 from .graphics import graphic
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".ppm"}
@@ -43,10 +44,9 @@ class Photographs:
             if skip is not None and fnmatchcase(name, skip):
                 num_skipped += 1
                 continue
-            opened = open_one(name, data())
-            if opened is None:
+            pixels = read_one(name, data())
+            if pixels is None:
                 continue
-            pixels = np.asarray(opened.convert("RGB"))
             if min(pixels.shape[:2]) < crop_size:
                 num_small += 1
                 continue
@@ -141,13 +141,10 @@ def _open_files(source: Path, count: int | None) -> Iterator[tuple[str, Callable
         raise ValueError(f"{source}: expected a folder of photographs or a tar of crops, found neither")
 
 
-def open_one(name: str, data: bytes) -> Image.Image | None:
-    """The image, or None with a line on stderr where it is damaged: one bad file must not end a long run."""
+def read_one(name: str, data: bytes) -> Pixels | None:
+    """The image's pixels, or None with a line on stderr where it is damaged: one bad file must not end a long run."""
     try:
-        image = Image.open(io.BytesIO(data))
-        image.load()
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError) as error:
-        reason = "no image that Pillow can read" if isinstance(error, UnidentifiedImageError) else error
-        print(f"left out {name}: {reason}", file=sys.stderr)
+        return read_rgb(io.BytesIO(data), MEMORY_LIMIT_BYTES // 3)
+    except ImageError as error:
+        print(f"left out {name}: {str(error).removeprefix('image: ')}", file=sys.stderr)
         return None
-    return image

@@ -57,6 +57,12 @@ def test_no_number_without_meaning(bpp: list[float], psnr: list[float], reason: 
     assert reason in note
 
 
+def test_no_number_against_a_curve_that_does_not_rise() -> None:
+    falls = Curve("codec", "here", (0.1, 0.3, 0.9), (28.0, 33.0, 32.0))
+    value, note = bd_rate_percent(falls, [0.15, 0.3, 0.6], [29, 31, 33])
+    assert value is None and note == "PSNR of codec does not rise with bpp"
+
+
 def test_order_of_points_does_not_matter() -> None:
     forward, _ = bd_rate_percent(CURVE, [0.15, 0.3, 0.6], [29, 31, 33])
     backward, _ = bd_rate_percent(CURVE, [0.6, 0.3, 0.15], [33, 31, 29])

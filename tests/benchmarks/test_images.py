@@ -38,9 +38,17 @@ def test_no_images_is_an_error_that_says_so(tmp_path: Path) -> None:
 
 
 def test_an_unreadable_image_is_named_not_skipped(tmp_path: Path) -> None:
-    (tmp_path / "broken.png").write_bytes(b"\x89PNG broken")
-    with pytest.raises(ImageError, match=r"broken\.png"):
-        load_photos(tmp_path)
+    whole = next(DATA.glob("*.png")).read_bytes()
+    for damaged in (b"\x89PNG broken", whole[: len(whole) // 2] + bytes(len(whole) // 2)):
+        (tmp_path / "broken.png").write_bytes(damaged)
+        with pytest.raises(ImageError, match=r"images: cannot read broken\.png \(.*\); remove it"):
+            load_photos(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:image has 16 bits")
+def test_sixteen_bits_are_reduced_as_the_codec_does(tmp_path: Path) -> None:
+    Image.fromarray(np.full((3, 5), 0x2222, np.uint16)).save(tmp_path / "deep.png")
+    assert (load_photos(tmp_path)[0].pixels == 0x22).all()
 
 
 def test_timed_images_have_one_pixel_count() -> None:

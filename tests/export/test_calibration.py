@@ -68,7 +68,7 @@ def test_other_weights_take_no_part(
     export(checkpoint, tmp_path / "own.bundle")
     assert "own.calibration.npz is of other weights and not used" in " ".join(capsys.readouterr().err.split())
     export(checkpoint, tmp_path / "own.bundle", "--images", str(dark), "--keep-calibration")
-    assert "those of other weights, which were there before, are gone" in capsys.readouterr().err
+    assert "what stood there, of other weights or not to be read here, is gone" in capsys.readouterr().err
 
 
 def test_what_kept_ranges_replace_is_said(

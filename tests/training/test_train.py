@@ -17,6 +17,7 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file, save_file
 
+from basic.runtime.errors import ImageWarning
 from basic.training import train as train_module
 from basic.training.checkpoint import load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from basic.training.data import Photographs, spread
@@ -70,6 +71,20 @@ def test_a_run_of_before_there_were_drawings_goes_on_as_it_was(photographs: Path
     assert load_tensors(state, "basic-training-state")[1]["settings"]["graphics_share"] == 0.0
     whole, old = (load_file(tmp_path / name / "state.safetensors") for name in ("whole", "old"))
     assert [name for name in whole if not torch.equal(whole[name], old[name])] == []
+
+
+def test_damaged_photographs_are_left_out_and_deep_ones_reduced(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = next((Path(__file__).parents[1] / "data").glob("*.png")).read_bytes()
+    (tmp_path / "a.png").write_bytes(whole[: len(whole) // 2] + bytes(len(whole) // 2))
+    (tmp_path / "b.ppm").write_bytes(b"P6 12} 9 255\n" + bytes(999))
+    Image.fromarray(np.full((64, 70), 0x2222, np.uint16)).save(tmp_path / "c.png")
+    with pytest.warns(ImageWarning, match="16 bits"):
+        found = Photographs(tmp_path, 64).images
+    assert len(found) == 1 and found[0].shape == (64, 70, 3) and (found[0] == 0x22).all()
+    said = capsys.readouterr().err
+    assert "left out a.png: " in said and "left out b.ppm: " in said
 
 
 def test_a_linked_state_is_replaced_not_written_through(photographs: Path, tmp_path: Path) -> None:

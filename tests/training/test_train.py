@@ -46,29 +46,19 @@ def test_a_resumed_run_equals_one_that_never_stopped(photographs: Path, tmp_path
     assert [name for name in whole if not torch.equal(whole[name], halves[name])] == []
 
 
-def test_a_run_of_before_there_were_matched_draws_goes_on_as_it_was(photographs: Path, tmp_path: Path) -> None:
-    apart = ["--matched-share", "0", "--decay-steps", "0"]
-    assert run(photographs, tmp_path / "whole", "--steps", "4", *apart) == 0
-    assert run(photographs, tmp_path / "old", "--steps", "1", *apart) == 0
+@pytest.mark.parametrize("share", ["matched", "graphics"])
+def test_a_run_of_before_there_was_such_a_share_goes_on_as_it_was(
+    share: str, photographs: Path, tmp_path: Path
+) -> None:
+    without = [f"--{share}-share", "0", "--decay-steps", "0"]
+    assert run(photographs, tmp_path / "whole", "--steps", "4", *without) == 0
+    assert run(photographs, tmp_path / "old", "--steps", "1", *without) == 0
     state = tmp_path / "old" / "state.safetensors"
     tensors, config = load_tensors(state, "basic-training-state")
-    del config["settings"]["matched_share"]
+    del config["settings"][f"{share}_share"]
     save_tensors(state, tensors, config)
     assert run(photographs, tmp_path / "old", "--steps", "4", "--decay-steps", "0") == 0
-    whole, old = (load_file(tmp_path / name / "state.safetensors") for name in ("whole", "old"))
-    assert [name for name in whole if not torch.equal(whole[name], old[name])] == []
-
-
-def test_a_run_of_before_there_were_drawings_goes_on_as_it_was(photographs: Path, tmp_path: Path) -> None:
-    plain = ["--graphics-share", "0", "--decay-steps", "0"]
-    assert run(photographs, tmp_path / "whole", "--steps", "3", *plain) == 0
-    assert run(photographs, tmp_path / "old", "--steps", "1", *plain) == 0
-    state = tmp_path / "old" / "state.safetensors"
-    tensors, config = load_tensors(state, "basic-training-state")
-    del config["settings"]["graphics_share"]
-    save_tensors(state, tensors, config)
-    assert run(photographs, tmp_path / "old", "--steps", "3", "--decay-steps", "0") == 0
-    assert load_tensors(state, "basic-training-state")[1]["settings"]["graphics_share"] == 0.0
+    assert load_tensors(state, "basic-training-state")[1]["settings"][f"{share}_share"] == 0.0
     whole, old = (load_file(tmp_path / name / "state.safetensors") for name in ("whole", "old"))
     assert [name for name in whole if not torch.equal(whole[name], old[name])] == []
 

@@ -15,10 +15,13 @@ WARNINGS = ["-Wall", "-Wextra"] + (["-Werror"] if os.environ.get("BASIC_WERROR")
 AVX512_FLAGS = ["-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl", "-mpopcnt"]
 SIMD_FLAGS = {
     "blocks_avx2.cpp": ["-mavx2"],
+    "integer_avx2.cpp": ["-mavx2"],
     "pixels_avx2.cpp": ["-mavx2"],
     "latents_avx2.cpp": ["-mavx2", "-mpopcnt"],
     "latents_avx512.cpp": [*AVX512_FLAGS, "-Wno-maybe-uninitialized"],
     "rans_avx2.cpp": ["-mavx2", "-mpopcnt"],
+    "integer_avx512.cpp": [*AVX512_FLAGS, "-Wno-maybe-uninitialized"],
+    "integer_vnni.cpp": [*AVX512_FLAGS, "-mavx512vnni", "-Wno-maybe-uninitialized"],
     # GCC 12 takes the deliberately undefined operands inside its own intrinsics for a mistake.
     "rans_avx512.cpp": [*AVX512_FLAGS, "-Wno-maybe-uninitialized"],
 }

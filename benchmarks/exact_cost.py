@@ -25,7 +25,7 @@ from ..runtime.codec import Codec
 from ..runtime.engine import Session
 from ..runtime.engine_onnx import OnnxEngine
 from ..runtime.engine_onnx import start as start_onnx
-from ..runtime.engine_oracle import layers_from_arrays
+from ..runtime.layers import layers_from_arrays
 from ..runtime.profile import Profile
 from ..training.checkpoint import SHIPPED, load_checkpoint
 from ..training.model import Model

@@ -26,10 +26,11 @@ from ..runtime.bundle import Bundle, Level
 from ..runtime.codec import Codec
 from ..runtime.engine import Session
 from ..runtime.engine_onnx import start as start_onnx
-from ..runtime.engine_oracle import CLAMPS, Layer, Layers, layers_from_arrays, run_parts, state_out
+from ..runtime.engine_oracle import run_parts, state_out
 from ..runtime.errors import BasicError
 from ..runtime.files import write_whole
 from ..runtime.groups import NUM_PHASES, Plan, group_channels, pack
+from ..runtime.layers import CLAMPS, Layer, Layers, layers_from_arrays
 from ..runtime.tiles import UNIT
 from .arguments import numbers, positive
 from .exact_cost import Pair, open_pair, open_session, pixel_rows, rate_rows, time_rows

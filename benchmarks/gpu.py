@@ -15,7 +15,7 @@ from PIL import Image
 
 from ..runtime.bundle import Bundle, Part
 from ..runtime.codec import Codec
-from ..runtime.engine import Engine, traits_of
+from ..runtime.engine import TRANSFORMS, Engine, traits_of
 from ..runtime.tiles import padded
 from .device import EnergyMeter, memory_of, time_session
 from .fit import fit_parts
@@ -26,7 +26,6 @@ from .shapes import input_shapes
 Pixels = NDArray[np.uint8]
 SIZES = ("768x512", "1920x1080", "3840x2160")
 BATCHES = (1, 8)
-TRANSFORMS = ("analysis", "synthesis")
 
 
 @dataclass(frozen=True, slots=True)

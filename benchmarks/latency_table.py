@@ -29,9 +29,9 @@ from ..export.int8 import CHOICES, NARROWEST, int8_analysis, int8_synthesis, mea
 from ..export.slim import Cutter
 from ..export.to_onnx import Graph
 from ..runtime.engine_onnx import start as start_onnx
-from ..runtime.engine_oracle import Layer, Layers
 from ..runtime.errors import BasicError
 from ..runtime.groups import NUM_NODES, NUM_PHASES, NUM_SLICES, Plan, make_plan
+from ..runtime.layers import Layer, Layers
 from ..training.model import Model
 from ..training.nodes import NOTCH, Architecture, Widths
 from ..training.structure.latency import HALVES, TRANSFORMS, Axis, Grid, LatencyTable, kind_of

@@ -15,9 +15,9 @@ from rich.table import Table
 
 from .. import __version__
 from ..runtime.bundle import FORMAT, FORMAT_VERSION, NUM_QUALITIES, Bundle, content_id
-from ..runtime.engine_oracle import Layers, layers_to_arrays
 from ..runtime.entropy_file import complete, lean
 from ..runtime.errors import BasicError
+from ..runtime.layers import Layers, layers_to_arrays
 from ..runtime.tables import TableArrays, build_tables, join, scale_mixture_tables
 from ..runtime.trt_build import beside_folder
 from ..training.checkpoint import SHIPPED, Checkpoint, load_checkpoint

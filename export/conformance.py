@@ -6,8 +6,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..runtime.conformance import digest
-from ..runtime.engine_oracle import Layers, run_parts
+from ..runtime.engine_oracle import run_parts
 from ..runtime.groups import NUM_PHASES, Plan, group_channels
+from ..runtime.layers import Layers
 
 SEED = 20240924
 SIZE = 2  # of z_hat; the packed latent has twice that

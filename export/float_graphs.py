@@ -2,8 +2,8 @@
 
 from onnx import TensorProto
 
-from ..runtime.engine_oracle import INDEX_CLAMP, MEAN_CLAMP
 from ..runtime.groups import Plan, group_channels
+from ..runtime.layers import INDEX_CLAMP, MEAN_CLAMP
 from ..training.context import CLAMP, LATENT_CLAMP
 from .slim import Conv, Cutter
 from .to_onnx import Graph

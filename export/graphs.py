@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 from onnx import TensorProto
 
-from ..runtime.engine_oracle import CLAMPS, LATENT_CLAMP, Layer, Layers
 from ..runtime.groups import NUM_PHASES, Plan, group_channels
+from ..runtime.layers import CLAMPS, LATENT_CLAMP, Layer, Layers
 from ..training.layers import LEAKY_SLOPE
 from ..training.model import Model
 from ..training.nodes import Widths

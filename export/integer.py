@@ -18,8 +18,8 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..runtime.engine_oracle import CLAMPS, LATENT_CLAMP, SIGNED, UNSIGNED, Layer, Layers
 from ..runtime.groups import Plan, group_channels
+from ..runtime.layers import CLAMPS, LATENT_CLAMP, SIGNED, UNSIGNED, Layer, Layers
 from ..training.context import CLAMP, OUTPUT_SCALE, pack, rectify
 from ..training.model import Model
 from ..training.nodes import Widths

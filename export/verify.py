@@ -16,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..runtime.engine_oracle import Layers, run_parts
+from ..runtime.engine_oracle import run_parts
 from ..runtime.groups import Plan, group_channels, pack, unpack
+from ..runtime.layers import Layers
 from ..training.data import read_one, spread
 from ..training.entropy import gaussian_bits
 from ..training.model import Model

@@ -125,3 +125,44 @@ def crc32c(data: Buffer, value: int = 0) -> int:
 
 def simd() -> str:
     """"scalar", "avx2", "avx512" or "neon": what runs here. The environment variable BASIC_SIMD forces one."""
+
+def integer_kernels() -> list[str]:
+    """The loops for integer networks that run here, the best last: "scalar", "avx2", "avx512", "avx512_vnni"."""
+
+class Pointwise:
+    """A 1x1 convolution in integers: (sum + 2^(shift-1)) >> shift, or, unless it `rounds`, the sum.
+
+    weight: int16 (o, i), bias: int32 (o,), shift: uint8 (o,), 1 to 30, all contiguous; |input| is at most `limit`, up to
+    255. kernels: of `integer_kernels()`, the best for "". Raises TypeError or ValueError, also where a sum could be
+    beyond 31 bits. Immutable; share it between threads.
+    """
+
+    def __init__(
+        self, weight: _Array, bias: _Array, shift: _Array, limit: int, rounds: bool = True, kernels: str = ""
+    ) -> None: ...
+
+class Depthwise:
+    """A depthwise 3x3 convolution in integers with zeros around, weight int16 (c, 3, 3), the rest as `Pointwise`."""
+
+    def __init__(self, weight: _Array, bias: _Array, shift: _Array, limit: int, kernels: str = "") -> None: ...
+
+def run_hyper(
+    spread: Pointwise, spatial: Depthwise, up: Pointwise, z_hat: _Array, num_threads: int = 1
+) -> npt.NDArray[np.float32]:
+    """z_hat float32 (B, C, h, w), integers -> the state (B, S, 2h, 2w), see docs/architecture.md."""
+
+def run_context(
+    read: Depthwise | None,
+    write: Pointwise | None,
+    first: Pointwise,
+    spatial: Depthwise,
+    second: Pointwise,
+    mean: Pointwise,
+    scale: Pointwise,
+    state: _Array,
+    y_hat: _Array | None = None,
+    keeps_state: bool = False,
+    num_threads: int = 1,
+) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8], npt.NDArray[np.float32] | None]:
+    """state float32 (B, S, h, w) and, with `read` and `write`, y_hat float32 (B, n, h, w) of the group before -> means in
+    eighths and scale indexes, (B, n, h, w) each, and the state after that group if it is to be kept."""

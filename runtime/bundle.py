@@ -164,7 +164,7 @@ class Bundle:
         for file in dict.fromkeys([*needed, *(listed if isinstance(listed, dict) else ())]):
             found += _complaints(lambda file=file: self._checked(file))  # type: ignore[misc]
         for level in self.levels:
-            found += _complaints(lambda level=level: self.entropy_arrays(level))  # type: ignore[misc]
+            found += _complaints(lambda level=level: self._entropy(level, self._checked))  # type: ignore[misc]
         found += _complaints(lambda: self.gain(0))
         return list(dict.fromkeys(found))
 
@@ -176,7 +176,7 @@ class Bundle:
 
     def entropy_arrays(self, level: int) -> dict[str, Array]:
         """All that defines a level's entropy path: tables, plan, integer layers. Refused where its id is not theirs."""
-        return self._entropy(level, self._checked)
+        return self._entropy(level, self.read)
 
     def _read_ahead(self, file: str) -> bytes:
         """A part that an engine will open next, kept until then: it need not be inflated twice."""

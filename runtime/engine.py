@@ -20,6 +20,8 @@ from .errors import EngineError
 
 Array = NDArray[Any]
 DEFAULT_ENGINE = "ort"
+TRANSFORMS = ("analysis", "synthesis")
+"""The float parts; the others are integer networks."""
 MAX_THREADS = 1024
 _ENGINES = {
     "ort": ("engine_onnx", "onnxruntime on the CPU"),

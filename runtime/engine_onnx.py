@@ -1,4 +1,4 @@
-"""onnxruntime on the CPU, the default engine.
+"""onnxruntime on the CPU, the default engine; integer networks by loops of our own, see integer.py.
 
 What a newcomer gets wrong: graph optimisation changes the last bit of floating point results, so do the kind of
 processor and, from six on, the number of threads. So every option that could matter is pinned here, for the encoder and
@@ -14,8 +14,9 @@ import numpy as np
 
 from . import _ans
 from .bundle import Bundle
-from .engine import WINDOW_PIXELS, Array, Traits
+from .engine import TRANSFORMS, WINDOW_PIXELS, Array, Traits
 from .errors import EngineError
+from .integer import Context, Hyper, IntegerSession, best_kernels, open_parts
 from .ort_graph import BLOCK, in_blocks, in_floats
 
 _QUIET = 3  # errors only
@@ -24,13 +25,19 @@ SMALL_WINDOW = 1 << 22
 _INTEGERS: dict[str, type[np.generic]] = {"means": np.int16, "indexes": np.uint8}
 
 
+_Integers = dict[tuple[str, bytes], dict[str, Hyper | Context]]
+"""Parts of integers by bundle and entropy id; engines of other numbers of threads share them."""
+
+
 class OnnxEngine:
     """onnxruntime with the CPU provider."""
 
     name = "ort"
 
-    def __init__(self, ort: Any, num_threads: int | None) -> None:
+    def __init__(self, ort: Any, num_threads: int | None, integers: _Integers | None = None) -> None:
         self._ort = ort
+        self._kernels = best_kernels()
+        self._integers: _Integers = {} if integers is None else integers
         self._options = _options(ort, num_threads)
         used = num_threads or _num_cores()
         overlap: Literal["none", "turns"] = "none" if num_threads == 1 else "turns"
@@ -43,19 +50,33 @@ class OnnxEngine:
 
     def alone(self) -> "OnnxEngine":
         """The same with networks of one thread."""
-        return OnnxEngine(self._ort, 1)
+        return OnnxEngine(self._ort, 1, self._integers)
 
     @property
     def detail(self) -> str:
-        return f"onnxruntime {self._ort.__version__}"
+        integers = f"; integer networks in {self._kernels}" if self._kernels else ""
+        return f"onnxruntime {self._ort.__version__}{integers}"
 
-    def open(self, bundle: Bundle, level: int, part: str) -> "OnnxSession":
+    def open(self, bundle: Bundle, level: int, part: str) -> "OnnxSession | IntegerSession":
+        what = f"level {level}, part {part}"
+        if self._kernels and part not in TRANSFORMS:
+            return IntegerSession(self._integer_parts(bundle, level)[part], what, self.traits.num_threads)
+        return self.open_graph(bundle, level, part)
+
+    def open_graph(self, bundle: Bundle, level: int, part: str) -> "OnnxSession":
+        """A part in onnxruntime, whatever the processor."""
         model, what = bundle.read(bundle.level(level).parts[part].file), f"level {level}, part {part}"
         if part == "synthesis" and (blocks := in_blocks(model)) is not None:
             return BlockSession(self._session(blocks.model, what), what, blocks.bias)
         if part.startswith("context") and (floats := in_floats(model)) is not None:
             return FloorSession(self._session(floats, what), what)
         return OnnxSession(self._session(model, what), what)
+
+    def _integer_parts(self, bundle: Bundle, level: int) -> dict[str, Hyper | Context]:
+        key = (str(bundle.path), bundle.level(level).entropy_id)
+        if key not in self._integers:
+            self._integers[key] = open_parts(bundle, level)
+        return self._integers[key]
 
     def open_model(self, model: bytes, what: str) -> "OnnxSession":
         """Any graph, under the name `what` in messages. Raises EngineError."""

@@ -7,90 +7,20 @@ Every layer: acc = sum of w x + b in integers, then (acc + 2^(s-1)) >> s, then a
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .bundle import Bundle
-from .engine import Array
+from .engine import TRANSFORMS, Array
 from .engine_onnx import OnnxEngine
 from .engine_onnx import start as start_onnx
-from .errors import BundleError, EngineError
+from .errors import EngineError
 from .groups import Plan, group_channels
+from .layers import CLAMPS, LATENT_CLAMP, Layer, Layers, layers_from_arrays
 
 Ints = NDArray[np.int64]
-
-LATENT_CLAMP = 127
-MEAN_CLAMP = 16383  # eighths
-INDEX_CLAMP = 63
-UNSIGNED, SIGNED = (0, 255), (-127, 127)
-LAYERS = (
-    "h_s.spread",
-    "h_s.depthwise",
-    "h_s.up",
-    "context.read",
-    "context.write",
-    "context.first",
-    "context.depthwise",
-    "context.second",
-    "context.mean",
-    "context.scale",
-)
-CLAMPS: dict[str, tuple[int, int]] = {
-    "h_s.spread": UNSIGNED,
-    "h_s.depthwise": UNSIGNED,
-    "context.state": SIGNED,
-    "context.read": SIGNED,
-    "context.first": UNSIGNED,
-    "context.depthwise": UNSIGNED,
-    "context.second": UNSIGNED,
-    "context.mean": (-MEAN_CLAMP, MEAN_CLAMP),
-    "context.scale": (0, INDEX_CLAMP),
-}
-
-
-@dataclass(frozen=True, eq=False)
-class Layer:
-    """weight int16 (o, i) or depthwise (o, 3, 3); bias int32 (o,), of `write` (32, o) by node; shift uint8 (o,).
-
-    `h_s.up` and `context.write` add to the state: their shift is the state's, applied where the state is read.
-    """
-
-    weight: NDArray[np.int16]
-    bias: NDArray[np.int32]
-    shift: NDArray[np.uint8]
-
-    def rows(self, channels: NDArray[np.intp]) -> "Layer":
-        """The layer with the given output channels only, in their order."""
-        return Layer(self.weight[channels], self.bias[channels], self.shift[channels])
-
-
-Layers = Mapping[str, Layer]
-
-
-def layers_from_arrays(arrays: Mapping[str, Array], where: str) -> dict[str, Layer]:
-    """Layers of an entropy path (`Bundle.entropy_arrays`), checked. Raises BundleError."""
-    found = {}
-    for name in LAYERS:
-        kept = []
-        for field, dtype in (("weight", np.int16), ("bias", np.int32), ("shift", np.uint8)):
-            array = arrays.get(f"{name}.{field}")
-            if array is None or array.dtype != dtype:
-                raise BundleError(
-                    f"{where}: {name}.{field}: expected an array of {np.dtype(dtype)}; export the bundle again"
-                )
-            kept.append(array)
-        found[name] = Layer(*kept)
-        if len(found[name].weight) != len(found[name].shift) or found[name].bias.shape[-1] != len(found[name].shift):
-            raise BundleError(f"{where}: {name}: weight, bias and shift have different numbers of outputs")
-    return found
-
-
-def layers_to_arrays(layers: Layers) -> dict[str, Array]:
-    """Arrays of an entropy path; the inverse of `layers_from_arrays`."""
-    return {f"{name}.{field}": getattr(layers[name], field) for name in LAYERS for field in ("weight", "bias", "shift")}
 
 
 def run_hyper(layers: Layers, z_hat: Ints) -> Ints:
@@ -201,7 +131,7 @@ class OracleEngine:
         return f"numpy {np.__version__}; transforms by onnxruntime, where it is installed"
 
     def open(self, bundle: Bundle, level: int, part: str) -> Any:
-        if part in ("analysis", "synthesis"):
+        if part in TRANSFORMS:
             if self._float is None:
                 self._float = start_onnx(self._num_threads)
             return self._float.open(bundle, level, part)

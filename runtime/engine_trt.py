@@ -17,7 +17,7 @@ from . import cuda
 from .bundle import Bundle
 from .conformance import require_exact
 from .cuda import Device
-from .engine import Traits
+from .engine import TRANSFORMS, Traits
 from .errors import EngineError
 from .trt_build import SIZE_CLASSES, EngineFiles, Progress, SizeClass, reporting, to_stderr
 from .trt_session import TrtSession
@@ -89,7 +89,7 @@ class TrtEngine:
         """The conformance vectors of a level, once, before any of its integer parts is used."""
         key = (str(bundle.path), level)
         with self._lock:
-            if part in ("analysis", "synthesis") or key in self._checked:
+            if part in TRANSFORMS or key in self._checked:
                 return
             self._checked.add(key)  # running the vectors opens the parts
             if bundle.level(level).conformance_file is not None:

@@ -10,13 +10,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .engine import Array
+from .engine import TRANSFORMS, Array
 from .onnx_file import Graph, Node, Port, fold_constants, read, write
 
 FLOAT32, FLOAT16, UINT8 = 1, 10, 2
 REVISION = 2
 """Enters the key of every engine file; another rewriting is another number."""
-TRANSFORMS = ("analysis", "synthesis")
 IMAGES = ("x", "x_hat")
 
 

@@ -13,6 +13,7 @@ from onnx import TensorProto, helper
 
 from basic.export import graphs, integer, verify
 from basic.runtime import engine_oracle as oracle
+from basic.runtime import layers as limits
 from basic.runtime.bundle import content_id
 from basic.runtime.groups import Plan, default_plan, group_channels
 from basic.training.model import Model
@@ -22,7 +23,7 @@ PLAN = default_plan(3)
 
 
 @pytest.fixture(scope="module")
-def layers() -> dict[str, oracle.Layer]:
+def layers() -> dict[str, limits.Layer]:
     """Layers of a narrow level with weights spread as in training, so that clamps and bounds are reached."""
     torch.manual_seed(3)
     model = Model().eval()
@@ -34,7 +35,7 @@ def layers() -> dict[str, oracle.Layer]:
     return integer.quantise(model, widths, seen, PLAN)[0]
 
 
-def inputs(layers: dict[str, oracle.Layer], kind: str, seed: int) -> tuple[np.ndarray, list[np.ndarray]]:
+def inputs(layers: dict[str, limits.Layer], kind: str, seed: int) -> tuple[np.ndarray, list[np.ndarray]]:
     """z_hat and, per group, y_hat in eighths: small, extreme beyond the clamps, or edges of rounding."""
     rng = np.random.default_rng(seed)
     z_hat = rng.integers(-6, 7, (1, layers["h_s.spread"].weight.shape[1], 2, 2))
@@ -47,7 +48,7 @@ def inputs(layers: dict[str, oracle.Layer], kind: str, seed: int) -> tuple[np.nd
 
 
 def expected(
-    layers: dict[str, oracle.Layer], z_hat: np.ndarray, latents: list[np.ndarray]
+    layers: dict[str, limits.Layer], z_hat: np.ndarray, latents: list[np.ndarray]
 ) -> list[dict[str, np.ndarray]]:
     """Every part's outputs by the oracle, fed with the given latents."""
     state = oracle.run_hyper(layers, z_hat)
@@ -80,7 +81,7 @@ def run_graphs(
     return found
 
 
-def all_graphs(layers: dict[str, oracle.Layer], plan: Plan = PLAN) -> list[bytes]:
+def all_graphs(layers: dict[str, limits.Layer], plan: Plan = PLAN) -> list[bytes]:
     return [
         g.serialize()
         for g in [graphs.hyper_graph(layers), *(graphs.context_graph(layers, plan, g) for g in range(len(plan)))]
@@ -118,7 +119,7 @@ def test_inputs_reach_the_clamps(layers: dict) -> None:
     """Else the tests above would not see them."""
     z_hat, latents = inputs(layers, "extreme", 0)
     found = expected(layers, z_hat, latents)
-    assert max(int(part["indexes"].max()) for part in found[1:]) == oracle.INDEX_CLAMP
+    assert max(int(part["indexes"].max()) for part in found[1:]) == limits.INDEX_CLAMP
     assert min(int(part["indexes"].min()) for part in found[1:]) == 0
 
 
@@ -186,7 +187,7 @@ def test_torch_in_float32_equals_the_oracle(layers: dict, threads: int, onednn: 
             if name != "h_s.up":
                 scale = torch.exp2(-torch.from_numpy(layer.shift.astype(np.float32)))[:, None, None]
                 half = torch.exp2(torch.from_numpy(layer.shift.astype(np.float32)) - 1)[:, None, None] + 0.5
-                x = ((x + half) * scale).floor().clamp(*oracle.CLAMPS[name])
+                x = ((x + half) * scale).floor().clamp(*limits.CLAMPS[name])
         state = F.pixel_shuffle(x, 2).numpy()
     finally:
         torch.set_num_threads(before)
@@ -243,8 +244,8 @@ def test_operations_that_are_not_exact_are_refused_by_name() -> None:
 
 
 def test_the_entropy_id_sees_every_integer_and_nothing_else(layers: dict) -> None:
-    base = oracle.layers_to_arrays(layers)
-    assert content_id(base) == content_id(oracle.layers_to_arrays(oracle.layers_from_arrays(base, "here")))
+    base = limits.layers_to_arrays(layers)
+    assert content_id(base) == content_id(limits.layers_to_arrays(limits.layers_from_arrays(base, "here")))
     for name in base:
         changed = dict(base)
         changed[name] = base[name].copy()
@@ -260,4 +261,4 @@ def test_every_entropy_graph_of_a_bundle_is_exact(untrained: Path) -> None:
         for name, part in level.parts.items():
             if name not in ("analysis", "synthesis"):
                 integer.check_exact_ops(bundle.read(part.file))
-        integer.prove(oracle.layers_from_arrays(bundle.entropy_arrays(level.level), "here"))
+        integer.prove(limits.layers_from_arrays(bundle.entropy_arrays(level.level), "here"))

@@ -49,7 +49,8 @@ setup(
             sorted(glob("csrc/*.cpp")),
             depends=sorted(glob("csrc/*.h")),
             cxx_std=17,
-            extra_compile_args=["-O3", "-fvisibility=hidden", *WARNINGS],
+            extra_compile_args=["-O3", "-fvisibility=hidden", "-pthread", *WARNINGS],
+            extra_link_args=["-pthread"],
         )
     ],
     cmdclass={"build_ext": BuildExt},

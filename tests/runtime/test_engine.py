@@ -76,7 +76,7 @@ def test_wrong_inputs_and_models_are_engine_errors(bundle_path: Path, monkeypatc
         session.run({"z_hat": np.zeros((1, 2, 3), np.float32)})
     monkeypatch.setattr(bundle, "read", lambda file: b"not a network")
     with pytest.raises(EngineError, match="cannot open level"):
-        opened.open(bundle, level, "hyper")
+        opened.open(bundle, level, "analysis")
 
 
 def test_instructions_that_are_not_here_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -12,6 +12,8 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import asdict, dataclass
+from functools import partial
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +24,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from ..runtime import _ans
 from ..runtime.bundle import Bundle, Level
 from ..runtime.codec import Codec
 from ..runtime.engine import Session
@@ -30,6 +33,7 @@ from ..runtime.engine_oracle import run_parts, state_out
 from ..runtime.errors import BasicError
 from ..runtime.files import write_whole
 from ..runtime.groups import NUM_PHASES, Plan, group_channels, pack
+from ..runtime.integer import parts_of
 from ..runtime.layers import CLAMPS, Layer, Layers, layers_from_arrays
 from ..runtime.tiles import UNIT
 from .arguments import numbers, positive
@@ -49,6 +53,7 @@ PHOTOS = 2  # whose latents are among the inputs
 
 Ints = NDArray[np.int64]
 Outputs = list[dict[str, NDArray[Any]]]
+Run = Callable[[dict[str, Any]], dict[str, NDArray[Any]]]
 
 
 @dataclass(frozen=True)
@@ -120,19 +125,26 @@ def by_oracle(layers: Layers, plan: Plan, z_hat: Ints, latents: Ints) -> Outputs
     return [outputs for _, _, outputs in run_parts(layers, plan, z_hat, lambda group, _: latents[:, channels[group]])]
 
 
-def by_onnxruntime(sessions: list[Any], plan: Plan, z_hat: Ints, latents: Ints) -> Outputs:
-    """The same by onnxruntime sessions of the parts."""
+def by_parts(parts: Sequence[Run], plan: Plan, z_hat: Ints, latents: Ints) -> Outputs:
+    """The same by the parts of an engine: hyper, then the contexts in order."""
     found: Outputs = []
     state: Any = None
-    for number, session in enumerate(sessions):
+    for number, run in enumerate(parts):
         feed: dict[str, Any] = {"z_hat": z_hat.astype(np.float32)} if number == 0 else {"state": state}
         if number > 1:
             channels = group_channels(plan[number - 2], latents.shape[1] // NUM_PHASES)
             feed["y_hat"] = (latents[:, channels] / 8).astype(np.float32)
-        outputs = dict(zip([o.name for o in session.get_outputs()], session.run(None, feed), strict=True))
+        outputs = run(feed)
         state = outputs.get("state_out", outputs.get("state", state))
         found.append(outputs)
     return found
+
+
+def in_onnxruntime(graph: bytes, threads: int, optimised: bool) -> Run:
+    """A part as onnxruntime runs its graph."""
+    session = open_session(graph, threads, optimised)
+    names = [output.name for output in session.get_outputs()]
+    return lambda feed: dict(zip(names, session.run(None, feed), strict=True))
 
 
 def by_torch(layers: Layers, plan: Plan, z_hat: Ints, latents: Ints) -> Outputs:
@@ -183,15 +195,19 @@ def _floored(acc: Tensor, layer: Layer, name: str) -> Tensor:
 
 
 def count_mismatches(
-    layers: Layers, plan: Plan, parts: Sequence[bytes], inputs: Sequence[tuple[Ints, Ints]]
+    layers: Layers, plan: Plan, graphs: Sequence[bytes], inputs: Sequence[tuple[Ints, Ints]]
 ) -> dict[str, int]:
-    """Setting -> number of inputs on which any output of any part differs from the oracle; `parts` are the graphs."""
-    runs: dict[str, Callable[[Ints, Ints], Outputs]] = {}
+    """Setting -> number of inputs on which any output of any part differs from the oracle."""
+    settings: dict[str, list[Run]] = {}
     for threads, optimised in ORT_SETTINGS:
-        sessions = [open_session(part, threads, optimised) for part in parts]
-        runs[f"onnxruntime, {threads} threads, optimisations {'on' if optimised else 'off'}"] = (
-            lambda z, y, sessions=sessions: by_onnxruntime(sessions, plan, z, y)  # type: ignore[misc]
-        )
+        name = f"onnxruntime, {threads} threads, optimisations {'on' if optimised else 'off'}"
+        settings[name] = [in_onnxruntime(graph, threads, optimised) for graph in graphs]
+    for kernels, threads in product(_ans.integer_kernels(), (1, 2)):
+        loops = parts_of(layers, plan, kernels).values()
+        settings[f"integer loops, {kernels}, {threads} threads"] = [partial(p.run, num_threads=threads) for p in loops]
+    runs: dict[str, Callable[[Ints, Ints], Outputs]] = {
+        name: partial(by_parts, parts, plan) for name, parts in settings.items()
+    }
     for threads, onednn in TORCH_SETTINGS:
         name = f"torch float32 channels_last, {threads} threads, oneDNN {'on' if onednn else 'off'}"
         runs[name] = lambda z, y, t=threads, o=onednn: _with_torch(t, o, lambda: by_torch(layers, plan, z, y))  # type: ignore[misc]
@@ -229,9 +245,9 @@ def exact_row(codec: Codec, entry: Level, photos: Sequence[Photo], num_inputs: i
     """Every engine and setting against the oracle at one level of the codec's bundle."""
     bundle = codec.bundle
     layers = layers_from_arrays(bundle.entropy_arrays(entry.level), str(bundle.path))
-    parts = [bundle.read(part.file) for name, part in entry.parts.items() if name not in ("analysis", "synthesis")]
+    graphs = [bundle.read(part.file) for name, part in entry.parts.items() if name not in ("analysis", "synthesis")]
     inputs = list(make_inputs(real_latents(codec, entry.level, photos[:PHOTOS]), num_inputs))
-    return ExactRow(entry.level, len(inputs), count_mismatches(layers, entry.plan, parts, inputs))
+    return ExactRow(entry.level, len(inputs), count_mismatches(layers, entry.plan, graphs, inputs))
 
 
 def measure(pair: Pair, levels: Sequence[int], photos: Sequence[Photo], num_inputs: int, repeats: int) -> Found:

@@ -28,9 +28,12 @@ from ..export.graphs import analysis_graph, context_graph, hyper_graph, synthesi
 from ..export.int8 import CHOICES, NARROWEST, int8_analysis, int8_synthesis, measure_ranges
 from ..export.slim import Cutter
 from ..export.to_onnx import Graph
+from ..runtime.engine import Session
+from ..runtime.engine_onnx import OnnxEngine
 from ..runtime.engine_onnx import start as start_onnx
 from ..runtime.errors import BasicError
 from ..runtime.groups import NUM_NODES, NUM_PHASES, NUM_SLICES, Plan, make_plan
+from ..runtime.integer import Context, Head, Hyper, IntegerSession, best_kernels
 from ..runtime.layers import Layer, Layers
 from ..training.model import Model
 from ..training.nodes import NOTCH, Architecture, Widths
@@ -49,13 +52,20 @@ Point = tuple[int, ...]
 
 @dataclass(frozen=True)
 class Network:
-    """One serialized graph with the shapes of its inputs."""
+    """One serialized graph with the shapes of its inputs, and the integer part of the same, as the engine runs it."""
 
     data: bytes
     shapes: Mapping[str, tuple[int, ...]]
+    part: Hyper | Context | None = None
+
+    def open(self, engine: OnnxEngine, name: str, num_threads: int) -> Session:
+        """As the engine opens the part of a bundle."""
+        if self.part is None or best_kernels() is None:
+            return engine.open_model(self.data, name)
+        return IntegerSession(self.part, name, num_threads)
 
 
-def network_of(graph: Graph) -> Network:
+def network_of(graph: Graph, part: Hyper | Context | None = None) -> Network:
     """A graph for images of HEIGHT x WIDTH."""
     y_hat = 16 if graph.name == "synthesis" else 32
     shapes = {}
@@ -64,7 +74,7 @@ def network_of(graph: Graph) -> Network:
         stride = STRIDES.get(value.name, y_hat)
         size = (1, 1) if "gain" in value.name else (HEIGHT // stride, WIDTH // stride)
         shapes[value.name] = (1, channels, *size)
-    return Network(graph.serialize(), shapes)
+    return Network(graph.serialize(), shapes, part)
 
 
 class Builder:
@@ -96,10 +106,12 @@ class Builder:
         return feed
 
     def hyper(self, inner: int, state: int) -> Network:
-        return network_of(hyper_graph(self._layers(inner, state, NOTCH)))
+        layers = self._layers(inner, state, NOTCH)
+        return network_of(hyper_graph(layers), Hyper(layers))
 
     def context(self, plan: Plan, group: int, state: int, inner: int) -> Network:
-        return network_of(context_graph(self._layers(NOTCH, state, inner), plan, group))
+        layers = self._layers(NOTCH, state, inner)
+        return network_of(context_graph(layers, plan, group), Context(layers, plan, group, Head(layers)))
 
     def parts(self, entry: LevelEntry, precision: Callable[[str, Widths], str]) -> dict[str, Callable[[], Network]]:
         """How to build every part of a level, by name; `precision` of a transform as LatencyTable.precision."""
@@ -283,7 +295,7 @@ def time_networks(
         show(f"opening network {number + 1} of {len(makers)}")
         network = make()
         inputs = {port: rng.standard_normal(shape, np.float32) for port, shape in network.shapes.items()}
-        calls.append((name, engine.open_model(network.data, name), inputs))
+        calls.append((name, network.open(engine, name, num_threads), inputs))
     clocks: dict[str, list[float]] = {name: [] for name in makers}
     for turn in range(ROUNDS):
         show(f"timing, round {turn + 1} of {ROUNDS}")

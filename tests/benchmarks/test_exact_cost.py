@@ -15,6 +15,7 @@ from basic.benchmarks.cli import main as bench_main
 from basic.benchmarks.images import Photo
 from basic.benchmarks.readme_table import fill_page
 from basic.benchmarks.results import BenchError
+from basic.runtime import _ans
 from basic.runtime.bundle import Bundle
 from basic.training.checkpoint import load_checkpoint, save_checkpoint
 
@@ -122,7 +123,8 @@ def test_the_whole_measurement_fills_a_page(
     assert exactness.main([str(bundle_path), "--images", str(tmp_path / "crop.png"), *options]) == 0
     found = json.loads(rows.read_text())
     (exact,) = found["exact"]
-    assert exact["num_inputs"] == 6 and len(exact["mismatches"]) == 8 and set(exact["mismatches"].values()) == {0}
+    assert exact["num_inputs"] == 6 and set(exact["mismatches"].values()) == {0}
+    assert len(exact["mismatches"]) == 8 + 2 * len(_ans.integer_kernels())
     assert [row["quality"] for row in found["exact_rates"]] == [8, 20, 32, 44, 56]
     text = page.read_text()
     assert text.startswith("before ") and text.endswith(" after\n") and "| 0 | 6 | 0 |" in text
@@ -130,17 +132,22 @@ def test_the_whole_measurement_fills_a_page(
         fill_page(tmp_path / "exactness.json", "", exactness.START, exactness.END)
 
 
-def test_a_wrong_engine_is_counted(pair: exact_cost.Pair, photo: Photo, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = exactness.by_torch
+@pytest.mark.parametrize("wrong", ["by_torch", "by_parts"])
+def test_a_wrong_engine_is_counted(
+    pair: exact_cost.Pair, photo: Photo, wrong: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    right = getattr(exactness, wrong)
 
-    def wrong(*arguments: object) -> exactness.Outputs:
-        found = right(*arguments)  # type: ignore[arg-type]
+    def by_wrong(*arguments: object) -> exactness.Outputs:
+        found: exactness.Outputs = right(*arguments)
         found[1]["means"] = found[1]["means"] + np.int16(1)
         return found
 
-    monkeypatch.setattr(exactness, "by_torch", wrong)
+    monkeypatch.setattr(exactness, wrong, by_wrong)
     row = exactness.exact_row(pair.exact, pair.exact.bundle.level(0), [photo], 3)
+    of_torch, of_parts = (3, 0) if wrong == "by_torch" else (0, 3)
     assert {name.split()[0].strip(","): count for name, count in row.mismatches.items()} == {
-        "onnxruntime": 0,
-        "torch": 3,
+        "onnxruntime": of_parts,
+        "integer": of_parts,
+        "torch": of_torch,
     }

@@ -16,7 +16,8 @@ from .results import FitRow, LevelRow, PartRow, ShareRow
 
 GMAC = 1e9
 MIB = 2.0**20
-INT8 = "int8"
+OWN_RATES = ("int8", "exact")
+"""Precisions whose MACs have a rate of their own beside that of float32, where there are any."""
 
 _Vector = NDArray[np.float64]
 NETWORK_TASKS = {"encode": ("analysis", "hyper", "context"), "decode": ("hyper", "context", "synthesis")}
@@ -73,7 +74,9 @@ def fit_parts(parts: Sequence[PartRow], *, with_bytes: bool, clock: str = "wall"
     level_errors = 100 * np.abs(_level_errors(parts, predicted, measured))
     call, macs = solution.coefficients[:2]
     call_error, macs_error = solution.errors[:2]
-    int8 = len(columns) > 3
+    own = _own_rates(parts) if with_bytes else []
+    rates = dict(zip(own, zip(solution.coefficients[3:], solution.errors[3:], strict=True), strict=True))
+    int8, exact = (rates.get(precision) for precision in OWN_RATES)
     return FitRow(
         engine=parts[0].engine,
         clock=clock,
@@ -89,20 +92,35 @@ def fit_parts(parts: Sequence[PartRow], *, with_bytes: bool, clock: str = "wall"
         part_max_error_percent=float(part_errors.max()),
         level_mean_error_percent=float(level_errors.mean()),
         level_max_error_percent=float(level_errors.max()),
-        int8_ms_per_gmac=float(solution.coefficients[3]) if int8 else None,
-        int8_error_ms_per_gmac=float(solution.errors[3]) if int8 else None,
+        int8_ms_per_gmac=float(int8[0]) if int8 else None,
+        int8_error_ms_per_gmac=float(int8[1]) if int8 else None,
+        exact_ms_per_gmac=float(exact[0]) if exact else None,
+        exact_error_ms_per_gmac=float(exact[1]) if exact else None,
     )
 
 
 def fitted_ms(fit: FitRow, parts: Sequence[PartRow]) -> list[float]:
     """What the fit says of each part, in milliseconds."""
-    bytes_ms = fit.bytes_ms_per_mib or 0.0
-    return [fit.call_ms + _macs_ms(fit, part) + bytes_ms * (part.traffic_bytes or 0) / MIB for part in parts]
+    return [fit.call_ms + _macs_ms(fit, part) + _bytes_ms(fit, part) for part in parts]
 
 
 def _macs_ms(fit: FitRow, part: PartRow) -> float:
-    is_int8 = part.precision == INT8 and fit.int8_ms_per_gmac is not None
-    return (fit.int8_ms_per_gmac or 0.0 if is_int8 else fit.macs_ms_per_gmac) * part.num_macs / GMAC
+    rates = {"int8": fit.int8_ms_per_gmac, "exact": fit.exact_ms_per_gmac}
+    own = rates.get(part.precision)
+    return (fit.macs_ms_per_gmac if own is None else own) * part.num_macs / GMAC
+
+
+def _bytes_ms(fit: FitRow, part: PartRow) -> float:
+    return (fit.bytes_ms_per_mib or 0.0) * _traffic(part) / MIB
+
+
+def _traffic(part: PartRow) -> int:
+    """Nothing for exact parts: loops of our own run them, band by band, and only state and latents leave the caches."""
+    return 0 if part.precision == "exact" else part.traffic_bytes or 0
+
+
+def _own_rates(parts: Sequence[PartRow]) -> list[str]:
+    return [precision for precision in OWN_RATES if any(part.precision == precision for part in parts)]
 
 
 def shares(fit: FitRow, parts: Sequence[PartRow], levels: Sequence[LevelRow]) -> list[ShareRow]:
@@ -111,7 +129,7 @@ def shares(fit: FitRow, parts: Sequence[PartRow], levels: Sequence[LevelRow]) ->
     for level in levels:
         used = [part for part in parts if part.level == level.level and runs_in(part.part, level.task)]
         macs = sum(_macs_ms(fit, part) for part in used)
-        traffic = sum(part.traffic_bytes or 0 for part in used) / MIB * (fit.bytes_ms_per_mib or 0.0)
+        traffic = sum(_bytes_ms(fit, part) for part in used)
         calls = len(used) * fit.call_ms
         rows.append(
             ShareRow(
@@ -135,14 +153,14 @@ def runs_in(part: str, task: str) -> bool:
 
 
 def _columns(parts: Sequence[PartRow], with_bytes: bool) -> list[_Vector]:
-    """Ones and MACs; with bytes those too, and int8 MACs apart from the others where there are any."""
+    """Ones and MACs; with bytes those too, and MACs that have a rate of their own apart from the others."""
     macs = np.array([part.num_macs for part in parts]) / GMAC
     if not with_bytes:
         return [np.ones(len(parts)), macs]
-    is_int8 = np.array([part.precision == INT8 for part in parts])
-    columns = [np.ones(len(parts)), np.where(is_int8, 0.0, macs)]
-    columns.append(np.array([part.traffic_bytes or 0 for part in parts]) / MIB)
-    return [*columns, np.where(is_int8, macs, 0.0)] if is_int8.any() else columns
+    own = [np.array([part.precision == precision for part in parts]) for precision in _own_rates(parts)]
+    others = np.where(np.any(own, axis=0), 0.0, macs) if own else macs
+    traffic = np.array([_traffic(part) for part in parts]) / MIB
+    return [np.ones(len(parts)), others, traffic, *(np.where(here, macs, 0.0) for here in own)]
 
 
 def _level_errors(parts: Sequence[PartRow], predicted: _Vector, measured: _Vector) -> _Vector:

@@ -134,9 +134,8 @@ def _draw_line(axes: "Axes", fit: FitRow, parts: Sequence[PartRow]) -> None:
 def _draw_fitted(axes: "Axes", fit: FitRow, parts: Sequence[PartRow]) -> None:
     """a + b MACs + c bytes of every part, as far above or below its measured point as the fit errs."""
     macs = [row.num_macs / GMAC for row in parts]
-    int8 = "" if fit.int8_ms_per_gmac is None else f" ({fit.int8_ms_per_gmac:.3g} in int8)"
     label = (
-        f"{fit.call_ms:.2g} ms + {fit.macs_ms_per_gmac:.3g} ms/GMAC{int8} + {fit.bytes_ms_per_mib:.2g} ms/MiB\n"
+        f"{fit.call_ms:.2g} ms + {fit.rates()} + {fit.bytes_ms_per_mib:.2g} ms/MiB\n"
         f"mean error {fit.part_mean_error_percent:.0f} %"
     )
     axes.plot(macs, fitted_ms(fit, parts), "x", color="black", markersize=5, markeredgewidth=0.8, label=label)

@@ -152,11 +152,10 @@ def _speedup(measured: Measured) -> str:
 def _fit(fit: FitRow | None) -> str:
     if fit is None or fit.bytes_ms_per_mib is None:
         return ""
-    int8 = "" if fit.int8_ms_per_gmac is None else f" ({fit.int8_ms_per_gmac:.3g} in int8)"
     return (
-        f"CPU time of a network part = {fit.call_ms:.2g} ms + {fit.macs_ms_per_gmac:.3g} ms/GMAC{int8} + "
-        f"{fit.bytes_ms_per_mib:.2g} ms/MiB of memory traffic, fitted over {fit.num_points} parts; error for a level's "
-        f"whole network {fit.level_mean_error_percent:.0f} % on average, {fit.level_max_error_percent:.0f} % at worst."
+        f"CPU time of a network part = {fit.call_ms:.2g} ms + {fit.rates()} + {fit.bytes_ms_per_mib:.2g} ms/MiB of the "
+        f"transforms' memory traffic, fitted over {fit.num_points} parts; error for a level's whole network "
+        f"{fit.level_mean_error_percent:.0f} % on average, {fit.level_max_error_percent:.0f} % at worst."
     )
 
 

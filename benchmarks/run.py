@@ -274,7 +274,7 @@ def precision_of(bundle: Bundle, levels: Sequence[int]) -> str:
             known = found.setdefault((kind, name), [])
             if level not in known:
                 known.append(level)
-    words = {"float": "float32", "exact": "integers held in float32", "int8": "int8"}
+    words = {"float": "float32", "exact": "exact integers", "int8": "int8"}
     texts = []
     for (kind, name), at in found.items():
         where = "" if len(at) == len(levels) else f" at level{'s' * (len(at) > 1)} {', '.join(map(str, at))}"

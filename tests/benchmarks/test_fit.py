@@ -49,16 +49,21 @@ def test_exact_times_are_explained_exactly() -> None:
     assert fit.level_max_error_percent < 1e-6
 
 
-def test_int8_multiplications_have_a_price_of_their_own() -> None:
-    parts = [
-        replace(part, precision="int8", cpu_p50_ms=ms, latency_p50_ms=ms) if part.part == "synthesis" else part
-        for part in made_up_parts()
-        for ms in [part.latency_p50_ms - 0.75 * PER_GMAC * part.num_macs / GMAC]
-    ]
+def test_multiplications_of_int8_and_of_integers_have_prices_of_their_own() -> None:
+    parts = []
+    for part in made_up_parts():
+        price, kind = {"synthesis": (PER_GMAC / 4, "int8"), "analysis": (PER_GMAC, "float")}.get(
+            part.part, (PER_GMAC / 2, "exact")
+        )
+        traffic = 0.0 if kind == "exact" else PER_MIB * (part.traffic_bytes or 0) / MIB
+        ms = CALL + price * part.num_macs / GMAC + traffic
+        parts.append(replace(part, precision=kind, cpu_p50_ms=ms, latency_p50_ms=ms))
     fit = fit_parts(parts, with_bytes=True)
     assert fit is not None
     assert fit.macs_ms_per_gmac == pytest.approx(PER_GMAC)
     assert fit.int8_ms_per_gmac == pytest.approx(PER_GMAC / 4)
+    assert fit.exact_ms_per_gmac == pytest.approx(PER_GMAC / 2)
+    assert fit.bytes_ms_per_mib == pytest.approx(PER_MIB)
     assert fit.part_max_error_percent < 1e-6
     assert fitted_ms(fit, parts) == pytest.approx([part.latency_p50_ms for part in parts])
 

@@ -33,6 +33,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..runtime import _ans
+from ..runtime.command import run_main
 from ..runtime.tables import gaussian_tables, to_coder
 from .coder_peers import PEERS, Peer
 from .machine import command_line, machine
@@ -327,4 +328,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main("coder", main))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..runtime.command import run_main
 from .curves import KODAK_CURVES, load_curves
 from .readme_table import fill_page, markdown_table, read_qualities
 from .results import BenchError, Curve, QualityRow
@@ -63,4 +64,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main("curve_table", main))

@@ -27,6 +27,7 @@ from torch import Tensor
 from ..runtime import _ans
 from ..runtime.bundle import Bundle, Level
 from ..runtime.codec import Codec
+from ..runtime.command import run_main
 from ..runtime.engine import Session
 from ..runtime.engine_onnx import start as start_onnx
 from ..runtime.engine_oracle import run_parts, state_out
@@ -331,4 +332,4 @@ def parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main("exactness", main))

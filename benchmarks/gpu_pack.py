@@ -18,6 +18,7 @@ from pathlib import Path
 from ..runtime import _ans
 from ..runtime.bundle import DEFAULT_BUNDLE, Bundle
 from ..runtime.codec import Codec
+from ..runtime.command import run_main
 from ..runtime.engine import refuse_int8
 from ..runtime.errors import BasicError
 from ..runtime.files import replacing
@@ -137,4 +138,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main("gpu_pack", main))

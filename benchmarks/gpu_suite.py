@@ -16,6 +16,7 @@ from typing import Any
 
 from ..runtime.bundle import Bundle
 from ..runtime.codec import Codec
+from ..runtime.command import run_main
 from ..runtime.conformance import differing_parts
 from ..runtime.engine import Engine
 from ..runtime.engine_trt import TrtEngine
@@ -259,4 +260,4 @@ def _minutes(text: str) -> float:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main("gpu_suite", main))

@@ -14,18 +14,18 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
 
 from ..runtime.codec import Codec
+from ..runtime.command import run_main
 from ..runtime.errors import BasicError
 from ..runtime.files import write_whole
 from ..training.graphics import KINDS, Pixels
 from .arguments import numbers, positive, qualities
 from .curves import bd_rate_percent
-from .machine import command_line, machine, package_versions
+from .machine import command_line, machine
 from .peers import PILLOW_PEERS, decode_pixels
 from .quality import psnr_db
 from .readme_table import fill_page, filled, markdown_table
@@ -103,11 +103,11 @@ def curve(rows: Iterable[GraphicsRow], kind: str, codec: str) -> Curve:
 
 def table(rows: Sequence[GraphicsRow], quality: int) -> tuple[str, list[str]]:
     """bpp and PSNR of our levels at one quality, BD-rates against the peers that were measured; why some have none."""
-    found = list(dict.fromkeys(row.codec for row in rows))
+    found = {row.codec for row in rows}
     peers = [peer.name for peer in PEERS if peer.name in found]
     lines, reasons = list[Sequence[str]](), list[str]()
     for row in rows:
-        if row.codec not in found or not row.codec.startswith("level") or row.quality != quality:
+        if not row.codec.startswith("level") or row.quality != quality:
             continue
         mine = curve(rows, row.kind, row.codec)
         told = []
@@ -119,11 +119,6 @@ def table(rows: Sequence[GraphicsRow], quality: int) -> tuple[str, list[str]]:
         lines.append((row.kind, row.codec.removeprefix("level "), f"{row.bpp:.2f}", f"{row.psnr_db:.1f}", *told))
     titles = ("drawings of", "level", "bpp", "PSNR, dB", *(f"against {name}" for name in peers))
     return markdown_table(titles, lines), reasons
-
-
-def _written(path: Path, rows: Sequence[GraphicsRow], circumstances: dict[str, Any]) -> None:
-    content = {"circumstances": circumstances, "graphics": [asdict(row) for row in rows]}
-    write_whole(path, json.dumps(content, indent=1) + "\n")
 
 
 def parser() -> argparse.ArgumentParser:
@@ -156,9 +151,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             training = codec.bundle.manifest.get("training")
             rows = list(measure(codec, args.levels, args.qualities, args.count))
         if args.json:
-            versions = package_versions(("basic-nic", "onnxruntime", "pillow"))
-            facts = machine() | {"command": command_line(), "versions": versions, "training": training}
-            _written(args.json, rows, facts)
+            facts = machine() | {"command": command_line(), "training": training}
+            content = {"circumstances": facts, "graphics": [asdict(row) for row in rows]}
+            write_whole(args.json, json.dumps(content, indent=1) + "\n")
         shown, reasons = table(rows, args.quality)
         print("\n".join([shown, *reasons]))
         if args.page:
@@ -170,4 +165,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main("graphics", main))

@@ -19,6 +19,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..runtime.bundle import Bundle
+from ..runtime.command import run_main
 from ..runtime.errors import BasicError
 from ..runtime.groups import NUM_NODES, make_plan
 from ..training.nodes import Architecture
@@ -143,4 +144,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main("latency_check", main))

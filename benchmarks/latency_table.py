@@ -28,6 +28,7 @@ from ..export.graphs import analysis_graph, context_graph, hyper_graph, synthesi
 from ..export.int8 import CHOICES, NARROWEST, int8_analysis, int8_synthesis, measure_ranges
 from ..export.slim import Cutter
 from ..export.to_onnx import Graph
+from ..runtime.command import run_main
 from ..runtime.engine import Session
 from ..runtime.engine_onnx import OnnxEngine
 from ..runtime.engine_onnx import start as start_onnx
@@ -342,4 +343,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main("latency_table", main))

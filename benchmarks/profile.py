@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from ..runtime.codec import DEFAULT_QUALITY, Codec
+from ..runtime.command import run_main
 from ..runtime.errors import BasicError
 from ..runtime.profile import GLUE, Profile
 from ..runtime.tiles import UNIT
@@ -142,4 +143,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main("profile", main))

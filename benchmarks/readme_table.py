@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..runtime.command import run_main
 from ..runtime.files import write_whole
 from .results import REPORT_FORMAT, REPORT_VERSION, BdRow, BenchError, FitRow, LevelRow, QualityRow, SpeedupRow
 
@@ -200,4 +201,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main("readme_table", main))

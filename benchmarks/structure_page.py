@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 
+from ..runtime.command import run_main
 from ..training.nodes import Architecture
 from ..training.structure.levels import LEARNED, load_learned
 from ..training.structure.picture import draw_plans
@@ -330,4 +331,4 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main("structure_page", main))

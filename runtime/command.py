@@ -10,26 +10,36 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from types import FrameType
 
 
 def run_command(command: str, module: str, argv: Sequence[str] | None, extra: str | None = None) -> int:
-    """`main(argv)` of a module; 1 where it is interrupted (Ctrl-C, SIGTERM), where its output cannot be written or is
-    read no further (`| head`), or where a package is missing that comes with an extra: then with the cure."""
+    """`run_main` of `main(argv)` of a module; 1 too where a package is missing that comes with an extra, with the
+    cure."""
+
+    def main() -> int:
+        try:
+            found = importlib.import_module(module)
+        except ModuleNotFoundError as error:
+            if extra is None:
+                raise
+            cure = f"needs {error.name}; install the extra: pip install 'basic-nic[{extra}]'"
+            print(f"{command}: {cure}", file=sys.stderr)
+            return 1
+        return int(found.main(argv))
+
+    return run_main(command, main)
+
+
+def run_main(command: str, main: Callable[[], int]) -> int:
+    """What `main` gives; 1 where it is interrupted (Ctrl-C, SIGTERM), where its output cannot be written or is read no
+    further (`| head`)."""
     _make_streams_sound()
     with _terminated_as_interrupted():
         try:
-            try:
-                found = importlib.import_module(module)
-            except ModuleNotFoundError as error:
-                if extra is None:
-                    raise
-                cure = f"needs {error.name}; install the extra: pip install 'basic-nic[{extra}]'"
-                print(f"{command}: {cure}", file=sys.stderr)
-                return 1
-            status = int(found.main(argv))
+            status = main()
             return status if _is_written(command) else 1
         except SystemExit:  # argparse, after --help
             if _is_written(command):

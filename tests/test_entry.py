@@ -91,6 +91,19 @@ def test_a_full_disk_under_the_output_is_a_line(options: list[str]) -> None:
     assert "No space left on device" in run.stderr and len(run.stderr.splitlines()) == 1
 
 
+@pytest.mark.parametrize("name", ["coder", "gpu_suite", "graphics", "readme_table"])
+def test_an_interrupted_benchmark_ends_with_a_line(name: str) -> None:
+    code = f"""
+import argparse, runpy, sys
+def interrupt(*arguments, **named): raise KeyboardInterrupt
+argparse.ArgumentParser.parse_args = interrupt
+sys.argv[1:] = []
+runpy.run_module("basic.benchmarks.{name}", run_name="__main__", alter_sys=True)
+"""
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (run.returncode, run.stderr.splitlines()[-1]) == (1, f"{name}: interrupted")
+
+
 def test_the_example_without_arguments_tells_its_usage() -> None:
     script = Path(__file__).parents[1] / "examples" / "embed.py"
     run = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, check=False)

@@ -74,17 +74,17 @@ class Photographs:
 
     def batch(
         self, seed: int, step: int, batch_size: int, crop_size: int | None = None, graphics_share: float = 0.0
-    ) -> Tensor:
-        """Crops (B, 3, crop, crop) float32 in 0..1, channels_last: random place, flip and transposition.
-
-        Those that `drawn` names are drawings instead (`graphics`); the others stay what they are.
+    ) -> tuple[Tensor, Tensor]:
+        """Crops (B, 3, crop, crop) float32 in 0..1, channels_last: random place, flip and transposition; which of them
+        (B,) are drawings instead (`graphics`). The others are what they would be without drawings.
         """
         rng = np.random.default_rng((seed, step))
         size = crop_size or self.crop_size
         crops = [self._crop(rng, size) for _ in range(batch_size)]
-        for i in np.flatnonzero(drawn(seed, step, batch_size, graphics_share)):
+        drawn = np.random.default_rng((seed, step, GRAPHICS)).random(batch_size) < graphics_share
+        for i in np.flatnonzero(drawn):
             crops[i] = graphic(np.random.default_rng((seed, step, GRAPHICS, 1 + int(i))), size)
-        return to_tensor(np.stack(crops))
+        return to_tensor(np.stack(crops)), torch.from_numpy(drawn)
 
     def _crop(self, rng: np.random.Generator, size: int) -> Pixels:
         image = self.images[min(int(np.searchsorted(self.cumulative, rng.random())), len(self.images) - 1)]
@@ -104,12 +104,6 @@ class Photographs:
             top, left = (image.shape[0] - size) // 2, (image.shape[1] - size) // 2
             found.append(image[top : top + size, left : left + size])
         return to_tensor(np.stack(found))
-
-
-def drawn(seed: int, step: int, batch_size: int, graphics_share: float) -> NDArray[np.bool_]:
-    """Which crops of a batch are drawings: each with a probability of `graphics_share`."""
-    found: NDArray[np.bool_] = np.random.default_rng((seed, step, GRAPHICS)).random(batch_size) < graphics_share
-    return found
 
 
 def to_tensor(pixels: Pixels) -> Tensor:

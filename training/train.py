@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from .. import __version__
 from ..runtime.engine import MAX_THREADS
 from .checkpoint import FORMAT_VERSION, load_checkpoint, load_tensors, save_checkpoint, save_tensors
-from .data import Photographs, drawn
+from .data import Photographs
 from .draw import Mix, draw, draw_level
 from .exact import fine_tune_entropy, rounded_weights
 from .loss import bits_per_pixel, mean_squared_error, rate_distortion_loss, warmup_stable_decay
@@ -283,10 +283,9 @@ def train(args: argparse.Namespace) -> int:
         return trainer.step
 
     while trainer.step < settings.steps and not _agreed(stop, fabric):
-        batch = seed, trainer.step, settings.batch_size
-        x = photographs.batch(*batch, graphics_share=settings.graphics_share).to(fabric.device)
-        graphics = torch.from_numpy(drawn(*batch, settings.graphics_share)).to(fabric.device)
-        progress.step(trainer.step, trainer.train_step(run, x, fabric, graphics if graphics.any() else None))
+        crops = photographs.batch(seed, trainer.step, settings.batch_size, graphics_share=settings.graphics_share)
+        x, drawn = (each.to(fabric.device) for each in crops)
+        progress.step(trainer.step, trainer.train_step(run, x, fabric, drawn if drawn.any() else None))
         record |= {
             "steps": record["steps_before"] + trainer.step,
             "seconds": seconds_before + round(time.monotonic() - started),

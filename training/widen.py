@@ -19,6 +19,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from ..runtime.command import run_main
 from ..runtime.groups import NUM_PHASES
 from .checkpoint import load_checkpoint, save_checkpoint
 from .context import OUTPUT_SCALE
@@ -265,4 +266,4 @@ def main(argv: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_main("basic.training.widen", main))

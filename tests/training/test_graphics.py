@@ -32,13 +32,14 @@ def test_every_kind_reaches_full_contrast_and_is_never_empty(kind: graphics.Kind
 
 def test_drawings_take_the_place_of_some_crops_and_leave_the_others(photographs: Path) -> None:
     source = Photographs(photographs, 64)
-    plain = source.batch(3, 7, 64)
-    some, again = (source.batch(3, 7, 64, graphics_share=0.25) for _ in range(2))
+    plain, none = source.batch(3, 7, 64)
+    (some, drawn), (again, _) = (source.batch(3, 7, 64, graphics_share=0.25) for _ in range(2))
     same = (plain == some).flatten(1).all(1)
-    assert torch.equal(some, again)
-    assert 0.5 < same.float().mean() < 0.95
-    assert torch.equal(source.batch(3, 7, 4, graphics_share=0.0), source.batch(3, 7, 4))
-    assert not (plain == source.batch(3, 7, 64, graphics_share=1.0)).flatten(1).all(1).any()
+    assert torch.equal(some, again) and not none.any()
+    assert torch.equal(same, ~drawn) and 0.5 < same.float().mean() < 0.95
+    assert torch.equal(source.batch(3, 7, 4, graphics_share=0.0)[0], source.batch(3, 7, 4)[0])
+    everywhere, drawn = source.batch(3, 7, 64, graphics_share=1.0)
+    assert drawn.all() and not (plain == everywhere).flatten(1).all(1).any()
 
 
 def test_a_drawing_beyond_the_others_counts_by_its_logarithm() -> None:

@@ -22,7 +22,7 @@ from ..export.slim import Cutter, gain_tables
 from ..runtime.bitstream import read_header
 from ..runtime.bundle import NUM_QUALITIES, Bundle
 from ..runtime.codec import Codec
-from ..runtime.engine import Session
+from ..runtime.engine import TRANSFORMS, Session
 from ..runtime.engine_onnx import OnnxEngine
 from ..runtime.engine_onnx import start as start_onnx
 from ..runtime.layers import layers_from_arrays
@@ -53,7 +53,7 @@ class FloatEngine:
         self._model, self._engine = model, engine
 
     def open(self, bundle: Bundle, level: int, part: str) -> Session:
-        if part in ("analysis", "synthesis"):
+        if part in TRANSFORMS:
             return self._engine.open(bundle, level, part)
         entry = bundle.level(level)
         cut = Cutter(self._model, dict(entry.widths))
@@ -76,7 +76,7 @@ class Pair:
 
 
 def open_pair(bundle: Bundle, checkpoint: Path | None, levels: Sequence[int], num_threads: int) -> Pair:
-    """Both codecs on onnxruntime; `checkpoint` None is the shipped one.
+    """Both codecs on the default engine, the float networks in onnxruntime; `checkpoint` None is the shipped one.
 
     Raises:
         BenchError: the checkpoint cannot be read, or the bundle was not exported from it.

@@ -28,7 +28,7 @@ from ..runtime import _ans
 from ..runtime.bundle import Bundle, Level
 from ..runtime.codec import Codec
 from ..runtime.command import run_main
-from ..runtime.engine import Session
+from ..runtime.engine import TRANSFORMS, Session
 from ..runtime.engine_onnx import start as start_onnx
 from ..runtime.engine_oracle import run_parts, state_out
 from ..runtime.errors import BasicError
@@ -134,7 +134,7 @@ def by_parts(parts: Sequence[Run], plan: Plan, z_hat: Ints, latents: Ints) -> Ou
         feed: dict[str, Any] = {"z_hat": z_hat.astype(np.float32)} if number == 0 else {"state": state}
         if number > 1:
             channels = group_channels(plan[number - 2], latents.shape[1] // NUM_PHASES)
-            feed["y_hat"] = (latents[:, channels] / 8).astype(np.float32)
+            feed["y_hat"] = np.ascontiguousarray(latents[:, channels] / 8, np.float32)
         outputs = run(feed)
         state = outputs.get("state_out", outputs.get("state", state))
         found.append(outputs)
@@ -246,7 +246,7 @@ def exact_row(codec: Codec, entry: Level, photos: Sequence[Photo], num_inputs: i
     """Every engine and setting against the oracle at one level of the codec's bundle."""
     bundle = codec.bundle
     layers = layers_from_arrays(bundle.entropy_arrays(entry.level), str(bundle.path))
-    graphs = [bundle.read(part.file) for name, part in entry.parts.items() if name not in ("analysis", "synthesis")]
+    graphs = [bundle.read(part.file) for name, part in entry.parts.items() if name not in TRANSFORMS]
     inputs = list(make_inputs(real_latents(codec, entry.level, photos[:PHOTOS]), num_inputs))
     return ExactRow(entry.level, len(inputs), count_mismatches(layers, entry.plan, graphs, inputs))
 

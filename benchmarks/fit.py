@@ -16,7 +16,7 @@ from .results import FitRow, LevelRow, PartRow, ShareRow
 
 GMAC = 1e9
 MIB = 2.0**20
-OWN_RATES = ("int8", "exact")
+OWN_RATES = ("int8", "int16")
 """Precisions whose MACs have a rate of their own beside that of float32, where there are any."""
 
 _Vector = NDArray[np.float64]
@@ -76,7 +76,7 @@ def fit_parts(parts: Sequence[PartRow], *, with_bytes: bool, clock: str = "wall"
     call_error, macs_error = solution.errors[:2]
     own = _own_rates(parts) if with_bytes else []
     rates = dict(zip(own, zip(solution.coefficients[3:], solution.errors[3:], strict=True), strict=True))
-    int8, exact = (rates.get(precision) for precision in OWN_RATES)
+    int8, int16 = (rates.get(precision) for precision in OWN_RATES)
     return FitRow(
         engine=parts[0].engine,
         clock=clock,
@@ -94,8 +94,8 @@ def fit_parts(parts: Sequence[PartRow], *, with_bytes: bool, clock: str = "wall"
         level_max_error_percent=float(level_errors.max()),
         int8_ms_per_gmac=float(int8[0]) if int8 else None,
         int8_error_ms_per_gmac=float(int8[1]) if int8 else None,
-        exact_ms_per_gmac=float(exact[0]) if exact else None,
-        exact_error_ms_per_gmac=float(exact[1]) if exact else None,
+        int16_ms_per_gmac=float(int16[0]) if int16 else None,
+        int16_error_ms_per_gmac=float(int16[1]) if int16 else None,
     )
 
 
@@ -105,7 +105,7 @@ def fitted_ms(fit: FitRow, parts: Sequence[PartRow]) -> list[float]:
 
 
 def _macs_ms(fit: FitRow, part: PartRow) -> float:
-    rates = {"int8": fit.int8_ms_per_gmac, "exact": fit.exact_ms_per_gmac}
+    rates = {"int8": fit.int8_ms_per_gmac, "int16": fit.int16_ms_per_gmac}
     own = rates.get(part.precision)
     return (fit.macs_ms_per_gmac if own is None else own) * part.num_macs / GMAC
 
@@ -115,8 +115,8 @@ def _bytes_ms(fit: FitRow, part: PartRow) -> float:
 
 
 def _traffic(part: PartRow) -> int:
-    """Nothing for exact parts: loops of our own run them, band by band, and only state and latents leave the caches."""
-    return 0 if part.precision == "exact" else part.traffic_bytes or 0
+    """Nothing for parts in int16: loops of our own run them, band by band; only state and latents leave the caches."""
+    return 0 if part.precision == "int16" else part.traffic_bytes or 0
 
 
 def _own_rates(parts: Sequence[PartRow]) -> list[str]:

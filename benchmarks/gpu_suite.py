@@ -18,7 +18,7 @@ from ..runtime.bundle import Bundle
 from ..runtime.codec import Codec
 from ..runtime.command import run_main
 from ..runtime.conformance import differing_parts
-from ..runtime.engine import Engine
+from ..runtime.engine import TRANSFORMS, Engine
 from ..runtime.engine_trt import TrtEngine
 from ..runtime.engine_trt import start as start_tensorrt
 from ..runtime.errors import BasicError, EngineError
@@ -118,7 +118,7 @@ class Suite:
         wrong = differing_parts(self.engine, self.bundle, level)
         if wrong:
             raise BenchError(f"not exact: {', '.join(wrong)}")
-        return {"exact": [part for part in self.bundle.level(level).parts if part not in ("analysis", "synthesis")]}
+        return {"exact": [part for part in self.bundle.level(level).parts if part not in TRANSFORMS]}
 
     def _images(self, level: int, size: str, batches: Sequence[int]) -> list[Step]:
         def measure(batch: int) -> Any:

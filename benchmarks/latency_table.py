@@ -1,4 +1,4 @@
-"""The latency table of `basic-search --cost latency`: layers timed inside the very graphs that export writes.
+"""The latency table of `basic-search --cost latency`: layers timed inside the very parts that export writes.
 
     python -m basic.benchmarks.latency_table -o latency.json
 
@@ -267,7 +267,7 @@ def _update_plan(num_before: int, last: bool) -> tuple[Plan, int]:
 def measure_table(
     arch: Architecture, num_threads: int, show: Callable[[str], None], int8: str = "transforms"
 ) -> LatencyTable:
-    """Time every grid point on onnxruntime, `int8` as for basic-export: two to three minutes on one core."""
+    """Time every grid point as the default engine runs it, `int8` as for basic-export: two minutes or three of a core."""
     int8_from = {part: NARROWEST for part in CHOICES[int8] if arch.trunk8 >= NARROWEST}
     axes = axes_of(arch, int8_from)
     plans = Plans(Builder(arch), axes)

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from .. import __version__
+from ..runtime import _ans
 from .images import Photo
 
 PACKAGES = ("numpy", "onnxruntime", "onnxruntime-gpu", "pillow", "bjontegaard", "onnx", "matplotlib")
@@ -27,6 +28,7 @@ def machine() -> dict[str, object]:
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
         "versions": {"basic-nic": __version__} | package_versions(PACKAGES),
+        "integer_loops": _ans.integer_kernels()[-1],
         "load_average": load_average(),
     }
 

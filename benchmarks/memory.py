@@ -82,7 +82,10 @@ def _in_a_fork(target: Target, photo: Path, level: int, name: str) -> float | No
 
 
 def run_and_weigh(target: Target, photo: Path, level: int, name: str) -> float:
-    """Run one part or task in this process; MiB that the peak rose. "encode" leaves the file that "decode" reads."""
+    """Run one part or task in this process; MiB that the peak rose. "encode" leaves the file that "decode" reads.
+
+    The default engine's integer loops are read for all parts of a level at once, so each of these counts them all.
+    """
     with Image.open(photo) as opened:
         image = opened.convert("RGB")
     if name not in NETWORK_TASKS:

@@ -265,14 +265,14 @@ def _fits(report: Report) -> View:
     return _view(
         "Latency as a + b MACs + c bytes, over all parts",
         "± one standard error. Errors of the prediction: mean and worst, for single parts and for a level's network.",
-        "engine | clock | model | points | a: ms a call | b: ms/GMAC | b in int8 | b exact | c: ms/MiB | parts mean | "
-        "parts worst | levels mean | levels worst",
+        "engine | clock | model | points | a: ms a call | b: ms/GMAC | b in int8 | b in int16 | c: ms/MiB | "
+        "parts mean | parts worst | levels mean | levels worst",
         [
             (
                 row.engine, row.clock, row.model, row.num_points, _with_error(row.call_ms, row.call_error_ms),
                 _with_error(row.macs_ms_per_gmac, row.macs_error_ms_per_gmac),
                 _with_error(row.int8_ms_per_gmac, row.int8_error_ms_per_gmac),
-                _with_error(row.exact_ms_per_gmac, row.exact_error_ms_per_gmac),
+                _with_error(row.int16_ms_per_gmac, row.int16_error_ms_per_gmac),
                 _with_error(row.bytes_ms_per_mib, row.bytes_error_ms_per_mib),
                 *(f"{error:.0f} %" for error in (
                     row.part_mean_error_percent, row.part_max_error_percent,

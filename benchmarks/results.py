@@ -63,7 +63,7 @@ class PartRow:
     latency_p99_ms: float
     cpu_p50_ms: float
     peak_memory_mib: float | None
-    precision: str = ""  # float, int8 or exact, as the bundle says
+    precision: str = ""  # float, int8 or exact, as the bundle says; int16 where loops of our own ran it
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ class BdRow:
 @dataclass(frozen=True, slots=True)
 class FitRow:
     """latency = call + macs * MACs + bytes * traffic over all parts of an engine, with one standard error each; MACs of
-    int8 parts and of exact ones have coefficients of their own, and exact parts no traffic.
+    parts in int8 and in int16 have coefficients of their own, and parts in int16 no traffic.
 
     `clock` says which time was fitted: "wall", or "cpu", which other processes disturb less.
     Least squares on relative errors, no negative coefficient. The errors of the prediction are for single parts and
@@ -159,14 +159,14 @@ class FitRow:
     level_max_error_percent: float
     int8_ms_per_gmac: float | None = None  # of parts in int8, where there are any and bytes are fitted too
     int8_error_ms_per_gmac: float | None = None
-    exact_ms_per_gmac: float | None = None  # of the integer networks, likewise
-    exact_error_ms_per_gmac: float | None = None
+    int16_ms_per_gmac: float | None = None  # of integer networks by loops of our own, likewise
+    int16_error_ms_per_gmac: float | None = None
 
     def rates(self) -> str:
         """Milliseconds per GMAC of every kind of part, in words."""
-        own = {"in int8": self.int8_ms_per_gmac, "in integer networks": self.exact_ms_per_gmac}
-        texts = [f"{value:.3g} {kind}" for kind, value in own.items() if value is not None]
-        return f"{self.macs_ms_per_gmac:.3g} ms/GMAC" + (f" ({', '.join(texts)})" if texts else "")
+        rates = {"": self.macs_ms_per_gmac, " in int8": self.int8_ms_per_gmac, " in int16": self.int16_ms_per_gmac}
+        found = [f"{value:.3g} ms/GMAC{kind}" for kind, value in rates.items() if value]
+        return f"{found[0]} ({', '.join(found[1:])})" if found[1:] else "".join(found)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..runtime.bundle import Bundle
 from ..runtime.codec import DEFAULT_QUALITY, Codec
-from ..runtime.engine import Engine
+from ..runtime.engine import TRANSFORMS, Engine
 from ..runtime.tiles import padded
 from ..runtime.trt_build import cache_folder
 from .curves import KODAK_CURVES, applies_to, load_curves
@@ -270,7 +270,7 @@ def precision_of(bundle: Bundle, levels: Sequence[int]) -> str:
     for level in levels:
         for part in bundle.level(level).parts.values():
             kind = part.precision or "not told by the manifest"
-            name = part.name if part.name in ("analysis", "synthesis") else "entropy networks"
+            name = part.name if part.name in TRANSFORMS else "entropy networks"
             known = found.setdefault((kind, name), [])
             if level not in known:
                 known.append(level)

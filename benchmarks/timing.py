@@ -14,6 +14,7 @@ from PIL import Image
 
 from ..runtime.bundle import Bundle, Level
 from ..runtime.codec import Codec
+from ..runtime.integer import best_kernels
 from ..runtime.profile import GLUE, Profile
 from .fit import NETWORK_TASKS, runs_in
 from .images import Photo
@@ -128,6 +129,7 @@ class Costs:
 def part_rows(engine: str, bundle: Bundle, clocks: Mapping[int, LevelClocks], costs: Costs) -> list[PartRow]:
     """One row per level and part; `costs.num_pixels` counts the padded image."""
     rows = []
+    loops = engine == "ort" and best_kernels() is not None
     for level, measured in clocks.items():
         for name, part in bundle.levels[level].parts.items():
             latency = measured.parts[name].latency()
@@ -146,7 +148,7 @@ def part_rows(engine: str, bundle: Bundle, clocks: Mapping[int, LevelClocks], co
                     latency_p99_ms=latency.latency_p99_ms,
                     cpu_p50_ms=latency.cpu_p50_ms,
                     peak_memory_mib=costs.peak_memory_mib.get((level, name)),
-                    precision=part.precision,
+                    precision="int16" if loops and part.precision == "exact" else part.precision,
                 )
             )
     return rows

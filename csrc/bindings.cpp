@@ -438,14 +438,22 @@ basic::Depthwise make_depthwise(const py::array& weight, const py::array& bias, 
                           static_cast<size_t>(weight.shape(0)), limit);
 }
 
-// Layers that follow each other: as many channels, and made for the same loops.
+// Layers that follow each other: as many channels, made for the same loops, for inputs up to `limit`, and rounding or not.
 template <class Layer>
 void check_chain(const char* name, const basic::IntegerKernels& kernels, const Layer& layer, size_t expected,
-                 size_t found) {
-  if (&layer.kernels() != &kernels) throw py::value_error(std::string(name) + ": made for other kernels");
+                 size_t found, int32_t limit = 255, bool rounds = true) {
+  const std::string start = std::string(name) + ": expected ";
+  if (&layer.kernels() != &kernels)
+    throw py::value_error(start + "a layer made for " + kernels.name + ", as the others, got one for " +
+                          layer.kernels().name);
   if (expected != found)
-    throw py::value_error(std::string(name) + ": expected " + std::to_string(expected) + " channels, got " +
-                          std::to_string(found));
+    throw py::value_error(start + std::to_string(expected) + " channels, got " + std::to_string(found));
+  if (layer.limit() < limit)
+    throw py::value_error(start + "a layer for inputs up to " + std::to_string(limit) + ", got one for " +
+                          std::to_string(layer.limit()));
+  if (layer.rounds() != rounds)
+    throw py::value_error(start + (rounds ? "a layer that rounds, got one that does not"
+                                          : "a layer that does not round, got one that does"));
 }
 
 // A float32 array (B, num_channels, h, w).
@@ -468,16 +476,21 @@ py::array_t<T> planes_like(const basic::Grid& grid, size_t num_channels, size_t 
 
 py::array run_hyper(const basic::Pointwise& spread, const basic::Depthwise& spatial, const basic::Pointwise& up,
                     const py::array& z_hat, int num_threads) {
+  check_chain("spread", spread.kernels(), spread, spread.num_inputs(), spread.num_inputs(), 127);
   check_chain("spatial", spread.kernels(), spatial, spread.view().num_outputs, spatial.num_channels());
   check_chain("up", spread.kernels(), up, spatial.num_channels(), up.num_inputs());
-  if (up.view().num_outputs % 4) throw py::value_error("up: expected four channels for each of the state");
+  if (up.view().num_outputs % 4)
+    throw py::value_error("up: expected four channels for each of the state, got " +
+                          std::to_string(up.view().num_outputs) + " in all");
   const float* from = data_of<float>(z_hat, "z_hat", "float32");
   const basic::Grid grid = grid_of(z_hat, "z_hat", spread.num_inputs());
   const size_t threads = checked_threads(num_threads);
   auto state = planes_like<float>(grid, up.view().num_outputs / 4, 2);
   float* to = state.mutable_data();
-  py::gil_scoped_release release;
-  basic::run_hyper({&spread, &spatial, &up}, grid, from, to, threads);
+  {
+    py::gil_scoped_release release;
+    basic::run_hyper({&spread, &spatial, &up}, grid, from, to, threads);
+  }
   return state;
 }
 
@@ -487,20 +500,24 @@ py::tuple run_context(const basic::Depthwise* read, const basic::Pointwise* writ
                       const basic::Pointwise& scale, const py::array& state, const py::object& y_hat, bool keeps_state,
                       int num_threads) {
   const basic::IntegerKernels& kernels = first.kernels();
+  check_chain("first", kernels, first, first.num_inputs(), first.num_inputs(), 127);
   check_chain("spatial", kernels, spatial, first.view().num_outputs, spatial.num_channels());
   check_chain("second", kernels, second, spatial.num_channels(), second.num_inputs());
   check_chain("mean", kernels, mean, second.view().num_outputs, mean.num_inputs());
   check_chain("scale", kernels, scale, second.view().num_outputs, scale.num_inputs());
   check_chain("scale", kernels, scale, mean.view().num_outputs, scale.view().num_outputs);
-  if (!read != !write || !read != y_hat.is_none() || (keeps_state && !read))
-    throw py::value_error("read, write and y_hat: expected all of them or none, got some");
+  if (!read != y_hat.is_none())
+    throw py::value_error(read ? "y_hat: expected that of the group before, got none"
+                               : "y_hat: expected none for the first group, got one");
+  if (!read != !write || (keeps_state && !read))
+    throw py::value_error("read and write: expected both, or neither where no state is kept, got one");
   const float* from = data_of<float>(state, "state", "float32");
   const basic::Grid grid = grid_of(state, "state", first.num_inputs());
   const float* latents = nullptr;
   if (read) {
-    check_chain("write", kernels, *write, read->num_channels(), write->num_inputs());
-    check_chain("write", kernels, *write, first.num_inputs(), write->view().num_outputs);
-    check_chain("read", kernels, *read, read->num_channels(), read->num_channels());
+    check_chain("read", kernels, *read, read->num_channels(), read->num_channels(), 127);
+    check_chain("write", kernels, *write, read->num_channels(), write->num_inputs(), 127, false);
+    check_chain("write", kernels, *write, first.num_inputs(), write->view().num_outputs, 127, false);
     if (!py::isinstance<py::array>(y_hat)) throw py::type_error("y_hat: expected a float32 array or None");
     const auto array = py::reinterpret_borrow<py::array>(y_hat);
     latents = data_of<float>(array, "y_hat", "float32");

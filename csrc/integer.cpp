@@ -6,7 +6,6 @@
 #include <new>
 #include <stdexcept>
 #include <string>
-#include <system_error>
 #include <thread>
 
 #include "dispatch.h"
@@ -157,10 +156,12 @@ void for_bands(const IntegerKernels& kernels, const Grid& grid, size_t num_threa
       failed = true;
     }
   };
+  const size_t num_others = std::min(num_threads, jobs) - 1;
   std::vector<std::thread> others;
+  others.reserve(num_others);
   try {
-    for (size_t k = 1; k < std::min(num_threads, jobs); ++k) others.emplace_back(run);
-  } catch (const std::system_error&) {  // no more threads to be had: those that are here do it all
+    while (others.size() < num_others) others.emplace_back(run);
+  } catch (const std::exception&) {  // neither threads nor memory for one to be had: those that are here do it all
   }
   run();
   for (std::thread& other : others) other.join();
@@ -195,7 +196,7 @@ std::vector<const IntegerKernels*> integer_kernels() {
 
 Pointwise::Pointwise(const IntegerKernels& kernels, const int16_t* weight, const int32_t* bias, const uint8_t* shift,
                      size_t num_outputs, size_t num_inputs, int32_t limit, bool rounds)
-    : kernels_(&kernels), num_inputs_(num_inputs) {
+    : kernels_(&kernels), num_inputs_(num_inputs), limit_(limit), rounds_(rounds) {
   const size_t num_pairs = (num_inputs + 1) / 2, rows = whole(num_outputs, kernels.rows);
   weight_.assign(rows * num_pairs, 0);
   start_.assign(rows, 0);
@@ -213,7 +214,7 @@ Pointwise::Pointwise(const IntegerKernels& kernels, const int16_t* weight, const
 
 Depthwise::Depthwise(const IntegerKernels& kernels, const int16_t* weight, const int32_t* bias, const uint8_t* shift,
                      size_t num_channels, int32_t limit)
-    : kernels_(&kernels), num_channels_(num_channels) {
+    : kernels_(&kernels), num_channels_(num_channels), limit_(limit) {
   const size_t num_pairs = (num_channels + 1) / 2;
   weight_.assign(num_pairs * 18, 0);
   start_.assign(num_pairs * 2, 0);

@@ -1,4 +1,5 @@
-// Integer networks, exact by their bounds: the layers of hyper and contexts (docs/architecture.md).
+// Integer networks: the layers of hyper and contexts (docs/architecture.md). Sums are exact within 32 bits; the state,
+// which goes in and out as floats, is so within the 2^22 that runtime/layers.py proves.
 //
 // What a newcomer gets wrong: a product of two int16 adds up in int32, so two channels stand side by side in one lane, a
 // "pair", and one instruction multiplies and adds both. Positions are cut into blocks of a few vectors; a block holds
@@ -71,13 +72,19 @@ class Pointwise {
  public:
   Pointwise(const IntegerKernels& kernels, const int16_t* weight, const int32_t* bias, const uint8_t* shift,
             size_t num_outputs, size_t num_inputs, int32_t limit, bool rounds);
+  Pointwise(const Pointwise&) = delete;  // the view points into the vectors, which a move takes along
+  Pointwise(Pointwise&&) = default;
   const PointwiseView& view() const { return view_; }
   size_t num_inputs() const { return num_inputs_; }
+  int32_t limit() const { return limit_; }
+  bool rounds() const { return rounds_; }
   const IntegerKernels& kernels() const { return *kernels_; }
 
  private:
   const IntegerKernels* kernels_;
   size_t num_inputs_;
+  int32_t limit_;
+  bool rounds_;
   std::vector<int32_t> weight_, start_, shift_;
   PointwiseView view_;
 };
@@ -87,13 +94,18 @@ class Depthwise {
  public:
   Depthwise(const IntegerKernels& kernels, const int16_t* weight, const int32_t* bias, const uint8_t* shift,
             size_t num_channels, int32_t limit);
+  Depthwise(const Depthwise&) = delete;
+  Depthwise(Depthwise&&) = default;
   const DepthwiseView& view() const { return view_; }
   size_t num_channels() const { return num_channels_; }
+  int32_t limit() const { return limit_; }
+  bool rounds() const { return true; }
   const IntegerKernels& kernels() const { return *kernels_; }
 
  private:
   const IntegerKernels* kernels_;
   size_t num_channels_;
+  int32_t limit_;
   std::vector<int32_t> weight_, start_, shift_;
   DepthwiseView view_;
 };

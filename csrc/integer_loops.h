@@ -1,7 +1,7 @@
 // The loops of integer.h for any vector of int32. A file for one kind of processor gives `V`, a type of its own anonymous
 // namespace, so that everything below is its own too:
 //   kLanes; Int, Float; zero(), broadcast(int32), load, store (int32_t*), dot(sum, x, w): pairs times pairs, added up;
-//   add, both (bitwise and), clamp(value, Range), down(value, shift), paired(low, high);
+//   both (bitwise and), first(value, count): the others 0, clamp(value, Range), down(value, shift), paired(low, high);
 //   load_floats(from, count), store_floats, sum of floats `plus`, floats(Int) * float `scaled`, floors(Float, add, Range);
 //   store_means(to, value, count), store_indexes.
 #pragma once
@@ -80,7 +80,7 @@ struct Product {
   static void to_pairs(const PointwiseView& layer, const int32_t* x, size_t size, Range range, int32_t* pairs) {
     const size_t num_pairs = (layer.num_outputs + 1) / 2;
     run(layer, x, size, [&](size_t row, size_t from, const Sums& sums, size_t vectors) {
-      for (size_t r = 0; r < used_rows(layer, row); r += 2)  // a row behind the last has weights and start of 0
+      for (size_t r = 0; r < used_rows(layer, row); r += 2)
         for (size_t c = 0; c < vectors; ++c) {
           const auto value = [&](size_t k) {
             return V::clamp(V::down(sums[k][c], layer.shift[row + k]), range);

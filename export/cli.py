@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import onnx
 from numpy.typing import NDArray
 from rich.console import Console
@@ -15,9 +14,11 @@ from rich.table import Table
 
 from .. import __version__
 from ..runtime.bundle import FORMAT, FORMAT_VERSION, NUM_QUALITIES, Bundle, content_id
+from ..runtime.engine import TRANSFORMS
 from ..runtime.entropy_file import complete, lean
 from ..runtime.errors import BasicError
-from ..runtime.layers import Layers, layers_to_arrays
+from ..runtime.groups import plan_arrays
+from ..runtime.layers import ACCUMULATOR_LIMIT, Bound, Layers, layers_to_arrays
 from ..runtime.tables import TableArrays, build_tables, join, scale_mixture_tables
 from ..runtime.trt_build import beside_folder
 from ..training.checkpoint import SHIPPED, Checkpoint, load_checkpoint
@@ -37,7 +38,7 @@ from .calibration import Calibration, LevelRanges, calibration_path, kept_beside
 from .conformance import expected_digests, make_inputs
 from .graphs import build_parts
 from .int8 import CHOICES, int8_transforms, transform_ranges, wide_transforms
-from .integer import ACCUMULATOR_LIMIT, Bound, calibrate, check_exact_ops, quantise
+from .integer import calibrate, check_exact_ops, quantise
 from .slim import gain_tables, z_pmfs
 from .to_onnx import OPSET, count_macs_per_pixel
 from .to_tensorrt import ENGINES, build_engines, level_numbers, open_engine
@@ -70,10 +71,7 @@ def receptive_field(arch: Architecture) -> dict[str, int]:
 
 def entropy_arrays(tables: TableArrays, entry: LevelEntry, layers: Layers) -> dict[str, NDArray[Any]]:
     """What defines a level's entropy path, and nothing else: tables, plan and integer layers."""
-    arrays = tables.to_arrays() | layers_to_arrays(layers)
-    arrays["plan_nodes"] = np.array([node for group in entry.plan for node in group], np.int32)
-    arrays["plan_sizes"] = np.array([len(group) for group in entry.plan], np.int32)
-    return arrays
+    return tables.to_arrays() | layers_to_arrays(layers) | plan_arrays(entry.plan)
 
 
 def export_level(
@@ -112,7 +110,7 @@ def export_level(
             ranges.transforms[error.part] = {}
             left_float.append(error.reason)
     for part in parts:
-        if part.name not in ("analysis", "synthesis"):
+        if part.name not in TRANSFORMS:
             check_exact_ops(part.data)
     expected = part_macs(model.arch, entry.widths, entry.plan)
     cost = exactness_cost(model, entry.widths, entry.plan, layers, images)
@@ -211,7 +209,7 @@ def _manifest(checkpoint: Checkpoint, num_levels: int, levels: list[dict[str, An
 def _report_level(report: Table, level: dict[str, Any], found: LevelReport) -> None:
     parts = level["parts"].values()
     int8 = {name for name, part in level["parts"].items() if part["precision"] == "int8"}
-    floats = [d for d in found.differences if d.part in ("analysis", "synthesis") and d.part not in int8]
+    floats = [d for d in found.differences if d.part in TRANSFORMS and d.part not in int8]
     told = [f"{d.largest:.1e} in {d.part} {d.output}" for d in sorted(floats, key=lambda d: -d.largest)[:1]]
     told += [f"int8 {d.part} {d.output} off by {d.rms:.3f}" for d in found.differences if d.rms]
     told += [f"int8 {d.part} {-d.loss_db:+.3f} dB" for d in found.differences if d.loss_db]

@@ -9,7 +9,6 @@ Activations of a channel take 8 bits over the range seen on the calibration imag
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..runtime.groups import Plan, group_channels
-from ..runtime.layers import CLAMPS, LATENT_CLAMP, SIGNED, UNSIGNED, Layer, Layers
+from ..runtime.layers import (
+    ACCUMULATOR_LIMIT,
+    CLAMPS,
+    LATENT_CLAMP,
+    OPERAND_LIMIT,
+    SIGNED,
+    UNSIGNED,
+    Bound,
+    Layer,
+    prove,
+)
 from ..training.context import CLAMP, OUTPUT_SCALE, pack, rectify
 from ..training.model import Model
 from ..training.nodes import Widths
@@ -27,8 +36,6 @@ from .slim import Cutter
 
 Floats = NDArray[np.float64]
 
-ACCUMULATOR_LIMIT = 1 << 22
-OPERAND_LIMIT = (1 << 11) - 1
 MAX_SHIFT = 20
 CALIBRATION_QUALITIES = (0.0, 12.0, 24.0, 36.0, 48.0, 63.0)
 HEADROOM = 1.1  # of the largest value seen
@@ -37,15 +44,6 @@ SMALLEST_RANGE = 0.02
 MAX_WIDENINGS = 16
 FIXED_UNITS = ("context.mean", "context.scale")  # eighths and index units
 EXACT_OPS = {"Add", "Cast", "Clip", "Concat", "DepthToSpace", "Floor", "Reshape", "SpaceToDepth"}
-
-
-@dataclass(frozen=True)
-class Bound:
-    """The proof for one layer: the largest sum that any input within the clamps can reach, and where."""
-
-    layer: str
-    channel: int
-    largest: int
 
 
 def calibrate(model: Model, widths: Widths, plan: Plan, images: Iterable[Tensor]) -> dict[str, Floats]:
@@ -225,53 +223,6 @@ def _state_layers(cut: Cutter, steps: dict[str, Floats], plan: Plan) -> dict[str
             shift.astype(np.uint8),
         ),
     }
-
-
-def prove_inputs() -> dict[str, int]:
-    """Layer -> the largest absolute input that its clamps let in; the state's two layers are proved together."""
-    return {
-        "h_s.spread": LATENT_CLAMP,
-        "h_s.depthwise": UNSIGNED[1],
-        "context.read": LATENT_CLAMP,
-        "context.first": SIGNED[1],
-        "context.depthwise": UNSIGNED[1],
-        "context.second": UNSIGNED[1],
-        "context.mean": UNSIGNED[1],
-        "context.scale": UNSIGNED[1],
-    }
-
-
-def prove(layers: Layers) -> list[Bound]:
-    """The largest sum of each layer from the integers themselves. Raises ValueError where one reaches a limit."""
-    bounds = [_bound(name, layers[name], [(layers[name].weight, top)]) for name, top in prove_inputs().items()]
-    up, write = layers["h_s.up"], layers["context.write"]
-    if not np.array_equal(up.shift, write.shift.repeat(4)):
-        raise ValueError("h_s.up and context.write: expected one shift per state channel; export the checkpoint again")
-    bias = np.abs(up.bias.astype(np.int64)) + np.abs(write.bias.astype(np.int64)).sum(0).repeat(4)
-    total = Layer(up.weight, bias.astype(np.int32), up.shift)
-    bounds.append(
-        _bound("context.state", total, [(up.weight, UNSIGNED[1]), (write.weight.repeat(4, axis=0), SIGNED[1])])
-    )
-    return bounds
-
-
-def _bound(name: str, layer: Layer, terms: list[tuple[NDArray[Any], int]]) -> Bound:
-    shift = layer.shift.astype(np.int64)
-    total = np.abs(layer.bias.astype(np.int64)) + (1 << np.maximum(shift - 1, 0))
-    for weight, top in terms:
-        rows = np.abs(weight.astype(np.int64)).reshape(len(shift), -1)
-        total = total + rows.sum(1) * top
-        if rows.max() > OPERAND_LIMIT:
-            raise ValueError(
-                f"{name}: a weight of {int(rows.max())}, expected at most {OPERAND_LIMIT}; quantise it again"
-            )
-    channel = int(total.argmax())
-    if int(shift.min()) < 1 or total[channel] >= ACCUMULATOR_LIMIT:
-        raise ValueError(
-            f"{name}: output channel {channel} can reach {int(total[channel])} with shift {int(shift[channel])}, "
-            f"expected less than {ACCUMULATOR_LIMIT} and a shift of at least 1; quantise it with a smaller scale"
-        )
-    return Bound(name, channel, int(total[channel]))
 
 
 def check_exact_ops(data: bytes) -> None:

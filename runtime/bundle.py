@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .arguments import whole
 from .entropy_file import complete
 from .errors import ArgumentError, BundleError, reason
-from .groups import Plan, make_plan
+from .groups import Plan, make_plan, plan_arrays
 from .tables import TableArrays
 
 FORMAT = "basic-bundle"
@@ -77,7 +77,6 @@ class Bundle:
         self.path = path
         self.manifest = manifest
         self._tables: dict[int, TableArrays] = {}
-        self._ahead: dict[str, bytes] = {}
         try:
             self.latent_channels = int(manifest["latent_channels"])
             self.hyper_channels = int(manifest["hyper_channels"])
@@ -139,10 +138,6 @@ class Bundle:
 
     def read(self, file: str) -> bytes:
         """A listed file's bytes, checked against its size and sha256."""
-        ahead = self._ahead.pop(file, None)
-        return self._checked(file) if ahead is None else ahead
-
-    def _checked(self, file: str) -> bytes:
         try:
             entry = self.manifest["files"][file]
             expected, size = str(entry["sha256"]), int(entry["num_bytes"])
@@ -162,36 +157,34 @@ class Bundle:
         needed += [level.conformance_file for level in self.levels.values() if level.conformance_file]
         found = []
         for file in dict.fromkeys([*needed, *(listed if isinstance(listed, dict) else ())]):
-            found += _complaints(lambda file=file: self._checked(file))  # type: ignore[misc]
+            found += _complaints(lambda file=file: self.read(file))  # type: ignore[misc]
         for level in self.levels:
-            found += _complaints(lambda level=level: self._entropy(level, self._checked))  # type: ignore[misc]
+            found += _complaints(lambda level=level: self.entropy_arrays(level))  # type: ignore[misc]
         found += _complaints(lambda: self.gain(0))
         return list(dict.fromkeys(found))
 
     def tables(self, level: int) -> TableArrays:
-        """CDF tables of a level: 64 Gaussian ones, then one per channel of z."""
+        """CDF tables of a level: 64 Gaussian ones, then one per channel of z. `entropy_arrays` leaves them at hand."""
         if level not in self._tables:
-            self._tables[level] = TableArrays.from_arrays(self._entropy(level, self._read_ahead))
+            self.entropy_arrays(level)
         return self._tables[level]
 
     def entropy_arrays(self, level: int) -> dict[str, Array]:
         """All that defines a level's entropy path: tables, plan, integer layers. Refused where its id is not theirs."""
-        return self._entropy(level, self.read)
-
-    def _read_ahead(self, file: str) -> bytes:
-        """A part that an engine will open next, kept until then: it need not be inflated twice."""
-        self._ahead[file] = data = self._checked(file)
-        return data
-
-    def _entropy(self, level: int, read_part: Callable[[str], bytes]) -> dict[str, Array]:
         entry, where = self.level(level), f"{self.path}: level {level}"
-        kept = load_arrays(self._checked(entry.entropy_file), where)
-        arrays = complete(kept, entry.plan, lambda part: read_part(entry.parts[part].file), where)
+        kept = load_arrays(self.read(entry.entropy_file), where)
+        arrays = complete(kept, entry.plan, lambda part: self.read(entry.parts[part].file), where)
         if content_id(arrays) != entry.entropy_id:
             raise BundleError(
                 f"{self.path}: {entry.entropy_file} has entropy id {content_id(arrays).hex()}, {MANIFEST} says "
                 f"{entry.entropy_id.hex()}; export the bundle again"
             )
+        for name, numbers in plan_arrays(entry.plan).items():
+            if (found := arrays.get(name)) is None or not np.array_equal(found, numbers):
+                raise BundleError(
+                    f"{where}: {entry.entropy_file} has {name} of another plan than {MANIFEST}; export the bundle again"
+                )
+        self._tables[level] = TableArrays.from_arrays(arrays)
         return arrays
 
     def gain(self, quality: int) -> NDArray[np.float32]:

@@ -14,8 +14,9 @@ import numpy as np
 
 from . import _ans
 from .bundle import Bundle
-from .engine import TRANSFORMS, WINDOW_PIXELS, Array, Traits
+from .engine import MAX_THREADS, TRANSFORMS, WINDOW_PIXELS, Array, Traits
 from .errors import EngineError
+from .groups import Plan
 from .integer import Context, Hyper, IntegerSession, best_kernels, open_parts
 from .ort_graph import BLOCK, in_blocks, in_floats
 
@@ -25,8 +26,8 @@ SMALL_WINDOW = 1 << 22
 _INTEGERS: dict[str, type[np.generic]] = {"means": np.int16, "indexes": np.uint8}
 
 
-_Integers = dict[tuple[str, bytes], dict[str, Hyper | Context]]
-"""Parts of integers by bundle and entropy id; engines of other numbers of threads share them."""
+_Integers = dict[tuple[str, bytes, Plan], dict[str, Hyper | Context]]
+"""Parts of integers by bundle, entropy id and plan; engines of other numbers of threads share them."""
 
 
 class OnnxEngine:
@@ -39,7 +40,7 @@ class OnnxEngine:
         self._kernels = best_kernels()
         self._integers: _Integers = {} if integers is None else integers
         self._options = _options(ort, num_threads)
-        used = num_threads or _num_cores()
+        used = num_threads or min(_num_cores(), MAX_THREADS)
         overlap: Literal["none", "turns"] = "none" if num_threads == 1 else "turns"
         self.traits = Traits(
             block_images=True,
@@ -73,7 +74,8 @@ class OnnxEngine:
         return OnnxSession(self._session(model, what), what)
 
     def _integer_parts(self, bundle: Bundle, level: int) -> dict[str, Hyper | Context]:
-        key = (str(bundle.path), bundle.level(level).entropy_id)
+        entry = bundle.level(level)
+        key = (str(bundle.path), entry.entropy_id, entry.plan)
         if key not in self._integers:
             self._integers[key] = open_parts(bundle, level)
         return self._integers[key]
@@ -89,7 +91,8 @@ class OnnxEngine:
             raise EngineError(f"onnxruntime {self._ort.__version__} cannot open {what}: {error}") from error
 
     def close(self) -> None:
-        """Nothing is held here; sessions free themselves with their last reference."""
+        """Let go of the integer parts; sessions free themselves with their last reference."""
+        self._integers.clear()
 
 
 class OnnxSession:

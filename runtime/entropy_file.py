@@ -48,7 +48,7 @@ def complete(kept: Arrays, plan: Plan, part: Callable[[str], bytes], where: str)
         return dict(kept)
     try:
         return dict(kept) | dict(_weights(kept, plan, part))
-    except (KeyError, IndexError, ValueError) as error:
+    except (KeyError, IndexError, TypeError, ValueError) as error:
         raise BundleError(
             f"{where}: entropy.npz and the ONNX parts do not make an entropy path: {reason(error)}; "
             "export the bundle again"

@@ -34,6 +34,12 @@ def make_plan(groups: Iterable[Iterable[int]]) -> Plan:
     return plan
 
 
+def plan_arrays(plan: Plan) -> dict[str, NDArray[np.int32]]:
+    """A plan as an entropy path holds it: nodes in coding order, and how many of them each group has."""
+    nodes, sizes = [node for group in plan for node in group], [len(group) for group in plan]
+    return {"plan_nodes": np.array(nodes, np.int32), "plan_sizes": np.array(sizes, np.int32)}
+
+
 def nodes_of(phases: Sequence[int], slices: Sequence[int] = range(NUM_SLICES)) -> Group:
     """All nodes of the given phases and channel slices."""
     return tuple(sorted(phase * NUM_SLICES + s for phase in phases for s in slices))

@@ -12,7 +12,7 @@ import numpy as np
 from . import _ans
 from .bundle import Bundle
 from .engine import Array
-from .errors import BundleError, EngineError
+from .errors import BundleError, EngineError, reason
 from .groups import NUM_PHASES, Plan, group_channels
 from .layers import CLAMPS, LATENT_CLAMP, Layer, Layers, layers_from_arrays
 
@@ -98,14 +98,17 @@ def open_parts(bundle: Bundle, level: int) -> dict[str, Hyper | Context]:
     """hyper and the contexts of a level, by name, for the best loops.
 
     Raises:
-        BundleError: the entropy path is damaged, or a sum could be beyond 32 bits.
+        BundleError: the entropy path is damaged, or a sum could be beyond its limit.
     """
     where, plan = f"{bundle.path}: level {level}", bundle.level(level).plan
     layers = layers_from_arrays(bundle.entropy_arrays(level), where)
-    try:
-        return parts_of(layers, plan)
-    except (TypeError, ValueError, IndexError) as error:
-        raise BundleError(f"{where}: {error}; export the bundle again") from error
+    latents, hyper = len(layers["context.read"].shift) // NUM_PHASES, layers["h_s.spread"].weight.shape[1]
+    if (latents, hyper) != (bundle.latent_channels, bundle.hyper_channels):
+        raise BundleError(
+            f"{where}: expected an entropy path for {bundle.latent_channels} latent and {bundle.hyper_channels} hyper "
+            f"channels, as the manifest says, got {latents} and {hyper}; export the bundle again"
+        )
+    return parts_of(layers, plan)
 
 
 def parts_of(layers: Layers, plan: Plan, kernels: str = "") -> dict[str, Hyper | Context]:
@@ -124,8 +127,8 @@ class IntegerSession:
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         try:
             return self._part.run(inputs, self._num_threads)
-        except (KeyError, TypeError, ValueError) as error:
-            raise EngineError(f"{self._what}: {error}") from error
+        except (KeyError, MemoryError, TypeError, ValueError) as error:
+            raise EngineError(f"{self._what}: {reason(error)}") from error
 
 
 def _pointwise(layers: Layers, name: str, limit: int, kernels: str, rounds: bool = True) -> _ans.Pointwise:

@@ -102,11 +102,12 @@ class Networks:
 
         def make() -> EntropyPath:
             bundle = self._bundle
-            plan, tables = bundle.level(level).plan, bundle.tables(level)
+            plan = bundle.level(level).plan
             names = ["hyper", *(f"context_g{group}" for group in range(len(plan)))]
             sessions = (self._session(level, name, alone) for name in names)
             hyper, *contexts = sessions if alone else map(self.overlap.session, sessions)
-            return EntropyPath(plan, tables, bundle.latent_channels, hyper, contexts)
+            # Last, since an engine that reads the entropy path leaves its tables at hand.
+            return EntropyPath(plan, bundle.tables(level), bundle.latent_channels, hyper, contexts)
 
         path: EntropyPath = self._once((level, "entropy alone" if alone else "entropy"), make)
         return path

@@ -128,7 +128,7 @@ def test_precision_is_what_the_manifest_says(bundle: str) -> None:
     assert f"synthesis int8 at level{'s' * (len(int8) > 1)} {', '.join(map(str, int8))}" in text
     int8_too = [n for n in levels if opened.level(n).parts["analysis"].precision == "int8"]
     assert set(int8_too) <= set(int8)
-    assert ("analysis float32;" in text) == (not int8_too) and "entropy networks integers held in float32" in text
+    assert ("analysis float32;" in text) == (not int8_too) and "entropy networks exact integers" in text
     assert "int8" not in run_module.precision_of(opened, [n for n in levels if n not in int8])
 
 

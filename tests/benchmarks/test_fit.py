@@ -49,23 +49,25 @@ def test_exact_times_are_explained_exactly() -> None:
     assert fit.level_max_error_percent < 1e-6
 
 
-def test_multiplications_of_int8_and_of_integers_have_prices_of_their_own() -> None:
+def test_multiplications_in_int8_and_int16_have_prices_of_their_own() -> None:
     parts = []
     for part in made_up_parts():
         price, kind = {"synthesis": (PER_GMAC / 4, "int8"), "analysis": (PER_GMAC, "float")}.get(
-            part.part, (PER_GMAC / 2, "exact")
+            part.part, (PER_GMAC / 2, "int16")
         )
-        traffic = 0.0 if kind == "exact" else PER_MIB * (part.traffic_bytes or 0) / MIB
+        traffic = 0.0 if kind == "int16" else PER_MIB * (part.traffic_bytes or 0) / MIB
         ms = CALL + price * part.num_macs / GMAC + traffic
         parts.append(replace(part, precision=kind, cpu_p50_ms=ms, latency_p50_ms=ms))
     fit = fit_parts(parts, with_bytes=True)
     assert fit is not None
     assert fit.macs_ms_per_gmac == pytest.approx(PER_GMAC)
     assert fit.int8_ms_per_gmac == pytest.approx(PER_GMAC / 4)
-    assert fit.exact_ms_per_gmac == pytest.approx(PER_GMAC / 2)
+    assert fit.int16_ms_per_gmac == pytest.approx(PER_GMAC / 2)
     assert fit.bytes_ms_per_mib == pytest.approx(PER_MIB)
     assert fit.part_max_error_percent < 1e-6
     assert fitted_ms(fit, parts) == pytest.approx([part.latency_p50_ms for part in parts])
+    assert fit.rates() == "12 ms/GMAC (3 ms/GMAC in int8, 6 ms/GMAC in int16)"
+    assert replace(fit, macs_ms_per_gmac=0.0, int16_ms_per_gmac=None).rates() == "3 ms/GMAC in int8"
 
 
 def test_macs_alone_explain_less_than_macs_and_bytes() -> None:

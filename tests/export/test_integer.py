@@ -203,12 +203,12 @@ def test_the_state_survives_its_exchange_format(layers: dict) -> None:
 
 def test_bounds_hold_for_the_worst_inputs(layers: dict) -> None:
     """The proof's number is reached by inputs at the clamps with the weights' signs, and by none beyond."""
-    by_name = {bound.layer: bound for bound in integer.prove(layers)}
+    by_name = {bound.layer: bound for bound in limits.prove(layers)}
     layer, bound = layers["context.first"], by_name["context.first"]
     row = layer.weight[bound.channel].astype(np.int64)
     reached = abs(row).sum() * 127 + abs(int(layer.bias[bound.channel])) + (1 << (int(layer.shift[bound.channel]) - 1))
-    assert reached == bound.largest < integer.ACCUMULATOR_LIMIT
-    assert set(by_name) == {*integer.prove_inputs(), "context.state"}
+    assert reached == bound.largest < limits.ACCUMULATOR_LIMIT
+    assert set(by_name) == {*limits.prove_inputs(), "context.state"}
 
 
 @pytest.mark.parametrize("name", ["h_s.spread", "context.second", "context.write"])
@@ -216,10 +216,10 @@ def test_a_layer_over_the_bound_is_refused_by_name(layers: dict, name: str) -> N
     broken = dict(layers)
     broken[name] = replace(layers[name], weight=np.full_like(layers[name].weight, 2047))
     with pytest.raises(ValueError, match="context.state" if name == "context.write" else name):
-        integer.prove(broken)
+        limits.prove(broken)
     broken[name] = replace(layers[name], weight=np.full_like(layers[name].weight, 2048))
     with pytest.raises(ValueError, match="a weight of 2048"):
-        integer.prove(broken)
+        limits.prove(broken)
 
 
 def test_operations_that_are_not_exact_are_refused_by_name() -> None:
@@ -261,4 +261,4 @@ def test_every_entropy_graph_of_a_bundle_is_exact(untrained: Path) -> None:
         for name, part in level.parts.items():
             if name not in ("analysis", "synthesis"):
                 integer.check_exact_ops(bundle.read(part.file))
-        integer.prove(limits.layers_from_arrays(bundle.entropy_arrays(level.level), "here"))
+        limits.prove(limits.layers_from_arrays(bundle.entropy_arrays(level.level), "here"))

@@ -1,14 +1,17 @@
 """Laws of bundles: every damage is a BundleError that names the file; nothing outside the bundle is read."""
 
+import hashlib
 import json
 import shutil
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from basic.runtime.bundle import Bundle, content_id, load_arrays
+from basic.runtime.codec import Codec
 from basic.runtime.errors import BundleError
 
 
@@ -91,16 +94,75 @@ def test_a_changed_file_is_refused(folder: Path) -> None:
         bundle.read(bundle.levels[0].parts["hyper"].file)
 
 
-def test_parts_read_for_the_tables_are_read_once_and_kept_no_longer(folder: Path) -> None:
+def test_tables_are_at_hand_once_the_entropy_path_was_read_and_nothing_else_is(folder: Path) -> None:
     bundle = Bundle.open(folder)
     file = bundle.levels[0].parts["hyper"].file
-    data = (folder / file).read_bytes()
-    bundle.tables(0)
+    bundle.entropy_arrays(0)
     (folder / file).unlink()
+    assert bundle.tables(0).num_tables == 64 + bundle.hyper_channels
     assert any("hyper.onnx" in complaint for complaint in bundle.damage())
-    assert bundle.read(file) == data
     with pytest.raises(BundleError, match="cannot read"):
         bundle.read(file)
+
+
+def keep_all_weights(folder: Path, arrays: dict[str, np.ndarray]) -> None:
+    """Put arrays into the lightest level's entropy.npz, weights too, as format 1 has them, with their entropy id."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    entry = manifest["levels"][0]["entropy"]
+    np.savez(folder / entry["file"], **arrays)
+    data = (folder / entry["file"]).read_bytes()
+    manifest["files"][entry["file"]] = {"sha256": hashlib.sha256(data).hexdigest(), "num_bytes": len(data)}
+    entry["entropy_id"] = content_id(arrays).hex()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+
+
+def test_an_entropy_path_of_another_plan_is_refused(folder: Path) -> None:
+    keep_all_weights(folder, Bundle.open(folder).entropy_arrays(0))
+    manifest = json.loads((folder / "manifest.json").read_text())
+    entry = manifest["levels"][0]
+    nodes = [node for group in entry["plan"] for node in group]
+    entry["plan"] = [nodes[:5], nodes[5:]]
+    entry["parts"]["context_g1"] = entry["parts"]["context_g0"]
+    bundle = Bundle.open(edit(folder, levels=manifest["levels"]))
+    with pytest.raises(BundleError, match=r"entropy.npz has plan_sizes of another plan than manifest.json"):
+        bundle.tables(0)
+
+
+def biggest(array: np.ndarray) -> np.ndarray:
+    return np.full_like(array, np.iinfo(array.dtype).max)
+
+
+@pytest.mark.parametrize("engine", ["ort", "oracle"])
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            "context.first.bias",
+            lambda a: np.array(3, np.int32),
+            r"expected an array \([0-9]+,\) of int32, got \(\) of int32",
+        ),
+        ("context.first.shift", lambda a: np.array(3, np.uint8), r"expected an array \(outputs,\) of uint8, got \(\)"),
+        ("context.read.weight", lambda a: a[:, :2], r"expected an array \([0-9]+, 3, 3\) of int16, got"),
+        ("context.write.bias", lambda a: a[:31], r"expected an array \(32, [0-9]+\) of int32, got \(31, "),
+        ("context.second.weight", lambda a: a[:, 1:], r"context.second: expected [0-9]+ channels, got [0-9]+"),
+        ("context.mean.weight", lambda a: a.astype(np.int32), r"expected an array \([0-9]+, inputs\) of int16, got"),
+        ("h_s.up.shift", lambda a: a + np.uint8(1), "h_s.up and context.write: expected one shift per state channel"),
+        ("h_s.up.bias", lambda a: a + np.int32(1 << 28), "context.state: output channel [0-9]+ can reach [0-9]+"),
+        ("context.write.bias", biggest, "context.state: output channel [0-9]+ can reach [0-9]+"),
+        ("context.scale.shift", lambda a: a * np.uint8(0), "context.scale: expected shifts of 1 to 22, got 0 to 0"),
+        ("context.scale.shift", biggest, "context.scale: expected shifts of 1 to 22, got 255 to 255"),
+        ("h_s.spread.weight", biggest, "h_s.spread: a weight of 32767, expected at most 2047"),
+    ],
+)
+def test_layers_that_cannot_be_run_exactly_are_refused_by_name(
+    folder: Path, engine: str, name: str, change: Callable[[np.ndarray], np.ndarray], message: str
+) -> None:
+    arrays = Bundle.open(folder).entropy_arrays(0)
+    keep_all_weights(folder, arrays | {name: change(arrays[name])})
+    pixels = np.zeros((64, 64, 3), np.uint8)
+    with Codec.open(folder, engine=engine, num_threads=1) as codec, pytest.raises(BundleError, match=message) as found:
+        codec.encode(pixels, level=0)
+    assert "export the bundle again" in str(found.value) and str(found.value).count("again") == 1
 
 
 @pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "a/../../b", "a\\b"])

@@ -1,5 +1,6 @@
 """Laws of the integer loops: whatever the processor, the size, the batch and the threads, they equal the oracle."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -181,13 +182,13 @@ def test_arrays_of_other_kinds_are_refused_by_name() -> None:
         session.run({"z_hat": np.zeros((1, 4, 2, 2), np.float32)})
     with pytest.raises(EngineError, match="z_hat: expected a contiguous float32 array, got float64"):
         session.run({"z_hat": np.zeros((1, 3, 2, 2))})
-    with pytest.raises(EngineError, match="z_hat"):
+    with pytest.raises(EngineError, match="level 0, part hyper: 'z_hat' is missing"):
         session.run({})
     with pytest.raises(EngineError, match="num_threads: expected 1 to 1024, got 0"):
         IntegerSession(parts["hyper"], "hyper", 0).run({"z_hat": np.zeros((1, 3, 2, 2), np.float32)})
     state = np.zeros((1, 7, 4, 4), np.float32)
     context = IntegerSession(parts["context_g1"], "context_g1", 1)
-    with pytest.raises(EngineError, match="read, write and y_hat: expected all of them or none"):
+    with pytest.raises(EngineError, match="y_hat: expected that of the group before, got none"):
         context.run({"state": state})
     y_hat = np.zeros((1, len(group_channels(plan[0], NUM_LATENTS)), 4, 4), np.float32)
     with pytest.raises(EngineError, match="state and y_hat: expected the same size"):
@@ -225,8 +226,66 @@ def test_an_entropy_path_that_cannot_be_run_is_a_bundle_error(
     arrays = bundle.entropy_arrays(0)
     arrays["context.second.shift"] = arrays["context.second.shift"] * 0
     monkeypatch.setattr(bundle, "entropy_arrays", lambda level: arrays)
-    with pytest.raises(BundleError, match=r"level 0: context.second: output channel 0: shift: expected 1 to 30, got 0"):
+    with pytest.raises(BundleError, match=r"level 0: context.second: expected shifts of 1 to 22, got 0 to 0"):
         open_parts(bundle, 0)
+
+
+def test_layers_made_for_smaller_inputs_or_other_rounding_are_refused() -> None:
+    rng = np.random.default_rng(12)
+    layers, plan = random_layers(rng, 3, 5, 7, 9), random_plan(rng, 1)
+    z_hat = np.zeros((1, 3, 2, 2), np.float32)
+    spread, spatial = (
+        _ans.Pointwise(*fields(layers["h_s.spread"]), 127),
+        _ans.Depthwise(*fields(layers["h_s.depthwise"]), 255),
+    )
+    up = fields(layers["h_s.up"])
+    with pytest.raises(ValueError, match="up: expected a layer for inputs up to 255, got one for 1"):
+        _ans.run_hyper(spread, spatial, _ans.Pointwise(*up, 1), z_hat, 1)
+    with pytest.raises(ValueError, match="up: expected a layer that rounds, got one that does not"):
+        _ans.run_hyper(spread, spatial, _ans.Pointwise(*up, 255, False), z_hat, 1)
+    if len(KERNELS) > 1:
+        with pytest.raises(ValueError, match=f"up: expected a layer made for {KERNELS[-1]}, as the others"):
+            _ans.run_hyper(spread, spatial, _ans.Pointwise(*up, 255, True, KERNELS[0]), z_hat, 1)
+    assert parts_of(layers, plan)["hyper"].run({"z_hat": z_hat}, 1)["state"].shape == (1, 7, 4, 4)
+
+
+def fields(layer: Layer) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    return layer.weight, layer.bias, layer.shift
+
+
+def test_memory_that_is_not_to_be_had_is_an_engine_error() -> None:
+    class Greedy:
+        def run(self, inputs: object, num_threads: int) -> dict:
+            raise MemoryError("no room")
+
+    with pytest.raises(EngineError, match="hyper: no room"):
+        IntegerSession(Greedy(), "hyper", 1).run({})  # type: ignore[arg-type]
+
+
+@pytest.mark.skipif(best_kernels() is None, reason="no loops for this processor")
+def test_levels_of_one_entropy_path_and_other_plans_do_not_share_their_parts(bundle_path: Path) -> None:
+    opened, bundle = engine.open_engine("ort", num_threads=1), Bundle.open(bundle_path)
+    level = max(bundle.levels)
+    parts = opened._integer_parts(bundle, level)  # type: ignore[attr-defined]
+    assert opened._integer_parts(bundle, level) is parts  # type: ignore[attr-defined]
+    assert opened.alone()._integer_parts(bundle, level) is parts  # type: ignore[attr-defined]
+    whole = bundle.levels[level]
+    bundle.levels[level] = replace(whole, plan=whole.plan[::-1])
+    with pytest.raises(BundleError, match=r"another plan|do not make an entropy path"):
+        opened.open(bundle, level, "hyper")
+    bundle.levels[level] = whole
+    opened.close()
+    assert opened._integer_parts(bundle, level) is not parts  # type: ignore[attr-defined]
+
+
+@pytest.mark.skipif(best_kernels() is None, reason="no loops for this processor")
+def test_more_processors_than_threads_may_be_are_as_many_as_may_be(
+    bundle_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_onnx, "_num_cores", lambda: 1500)
+    opened, bundle = engine.open_engine("ort"), Bundle.open(bundle_path)
+    z_hat = np.zeros((1, bundle.hyper_channels, 1, 1), np.float32)
+    assert opened.open(bundle, 0, "hyper").run({"z_hat": z_hat})["state"].shape[2:] == (2, 2)
 
 
 @pytest.mark.skipif(best_kernels() is None, reason="no loops for this processor")

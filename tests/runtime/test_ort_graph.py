@@ -99,7 +99,7 @@ def test_contexts_without_their_floors_give_the_same_integers(bundle: Bundle) ->
             model = bundle.read(bundle.level(level).parts[f"context_g{group}"].file)
             assert in_floats(model) is not None
             whole = engine.open_model(model, "whole")  # type: ignore[attr-defined]
-            expected, found = whole.run(inputs), engine.open(bundle, level, f"context_g{group}").run(inputs)
+            expected, found = whole.run(inputs), engine.open_graph(bundle, level, f"context_g{group}").run(inputs)  # type: ignore[attr-defined]
             assert expected.keys() == found.keys()
             for name, value in expected.items():
                 assert found[name].dtype == value.dtype

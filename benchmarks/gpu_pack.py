@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from ..runtime import _ans
-from ..runtime.bundle import DEFAULT_BUNDLE, Bundle
+from ..runtime.bundle import Bundle
 from ..runtime.codec import Codec
 from ..runtime.command import run_main
 from ..runtime.engine import refuse_int8
@@ -118,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """0 packed, 1 bad input or too large, 2 the command line alone is wrong."""
     made = argparse.ArgumentParser(prog="gpu_pack", description=(__doc__ or "").splitlines()[0])
     add = made.add_argument
-    add("bundle", nargs="?", type=Path, default=DEFAULT_BUNDLE, metavar="BUNDLE", help="default: the packaged one")
+    add("bundle", type=Path, metavar="BUNDLE", help="exported with --int8 none")
     add("--images", type=Path, required=True, metavar="DIR", help="photographs for the suite, a few")
     add("-o", "--output", type=Path, required=True, metavar="FILE", help="the archive, .tar.gz")
     add("--limit", type=arguments.positive, help="take the first images only")

@@ -207,7 +207,7 @@ def parser() -> argparse.ArgumentParser:
     """All options of the command."""
     made = argparse.ArgumentParser(prog="gpu_suite", description=(__doc__ or "").splitlines()[0])
     add = made.add_argument
-    add("bundle", nargs="?", type=Path, metavar="BUNDLE", help="default: the packaged one")
+    add("bundle", type=Path, metavar="BUNDLE", help="for a GPU one exported with --int8 none")
     add("--images", type=Path, required=True, metavar="DIR", help="photographs, or one")
     add("--output", type=Path, required=True, metavar="DIR", help=f"for {RESULT}; what it holds already is kept")
     add("--minutes", type=_minutes, default=30.0, help="no step begins that would end later (default 30)")

@@ -267,7 +267,7 @@ def _update_plan(num_before: int, last: bool) -> tuple[Plan, int]:
 def measure_table(
     arch: Architecture, num_threads: int, show: Callable[[str], None], int8: str = "transforms"
 ) -> LatencyTable:
-    """Time every grid point as the default engine runs it, `int8` as for basic-export: two minutes or three of a core."""
+    """Time every grid point as the default engine runs it: two or three minutes of a core. int8: as basic-export."""
     int8_from = {part: NARROWEST for part in CHOICES[int8] if arch.trunk8 >= NARROWEST}
     axes = axes_of(arch, int8_from)
     plans = Plans(Builder(arch), axes)

@@ -1,5 +1,6 @@
-"""Images that stay in PyCUDA's GPU memory: python examples/embed_pycuda.py IMAGE [BUNDLE]
+"""Images that stay in PyCUDA's GPU memory: python examples/embed_pycuda.py IMAGE BUNDLE
 
+BUNDLE has float transforms, as GPUs take them: basic-export --int8 none -o gpu.bundle
 The codec is opened while PyCUDA's context is current, and works in that context.
 """
 
@@ -13,7 +14,7 @@ from pycuda import driver, gpuarray
 from basic.runtime.codec import Codec
 
 
-def main(image: str, bundle: str | None = None) -> None:
+def main(image: str, bundle: str) -> None:
     stream = driver.Stream()
     x = gpuarray.to_gpu_async(np.array(Image.open(image).convert("RGB")), stream=stream)  # uint8 (H, W, 3)
     with Codec.open(bundle, engine="trt") as codec:
@@ -26,4 +27,7 @@ def main(image: str, bundle: str | None = None) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
     main(*sys.argv[1:])

@@ -1,4 +1,7 @@
-"""Images that stay in PyTorch's GPU memory: python examples/embed_torch_cuda.py IMAGE [BUNDLE]"""
+"""Images that stay in PyTorch's GPU memory: python examples/embed_torch_cuda.py IMAGE BUNDLE
+
+BUNDLE has float transforms, as GPUs take them: basic-export --int8 none -o gpu.bundle
+"""
 
 import sys
 
@@ -9,7 +12,7 @@ from PIL import Image
 from basic.runtime.codec import Codec
 
 
-def main(image: str, bundle: str | None = None) -> None:
+def main(image: str, bundle: str) -> None:
     pixels = np.array(Image.open(image).convert("RGB"))
     x = torch.from_numpy(pixels).permute(2, 0, 1).contiguous().cuda()  # uint8 (3, H, W)
     stream = torch.cuda.current_stream().cuda_stream
@@ -21,4 +24,7 @@ def main(image: str, bundle: str | None = None) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 3:
+        print(__doc__, file=sys.stderr)
+        sys.exit(2)
     main(*sys.argv[1:])

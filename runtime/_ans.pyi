@@ -149,7 +149,11 @@ class Depthwise:
 def run_hyper(
     spread: Pointwise, spatial: Depthwise, up: Pointwise, z_hat: _Array, num_threads: int = 1
 ) -> npt.NDArray[np.float32]:
-    """z_hat float32 (B, C, h, w), integers -> the state (B, S, 2h, 2w), see docs/architecture.md."""
+    """z_hat float32 (B, C, h, w), integers -> the state (B, S, 2h, 2w), see docs/architecture.md.
+
+    Every float gives a state: what is beyond the clamps counts as the clamp, NaN as the lower one. Raises TypeError or
+    ValueError naming the argument.
+    """
 
 def run_context(
     read: Depthwise | None,
@@ -165,4 +169,5 @@ def run_context(
     num_threads: int = 1,
 ) -> tuple[npt.NDArray[np.int16], npt.NDArray[np.uint8], npt.NDArray[np.float32] | None]:
     """state float32 (B, S, h, w) and, with `read` and `write`, y_hat float32 (B, n, h, w) of the group before -> means in
-    eighths and scale indexes, (B, n, h, w) each, and the state after that group if it is to be kept."""
+    eighths and scale indexes, (B, n, h, w) each, and the state after that group if it is to be kept. NaN, infinities and
+    errors as `run_hyper`."""

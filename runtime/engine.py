@@ -161,10 +161,14 @@ def onnxruntime_packages() -> dict[str, str]:
     return found
 
 
+class Int8Error(EngineError):
+    """A transform is in int8, and the engine takes float ones."""
+
+
 def refuse_int8(bundle: Bundle, level: int, part: str, engine: str) -> None:
-    """For engines without int8 kernels of their own: EngineError where a transform is in int8."""
+    """For engines without int8 kernels of their own: Int8Error where a transform is in int8."""
     if bundle.level(level).parts[part].precision == "int8":
-        raise EngineError(
-            f"{bundle.path}: level {level}, {part} is in int8, for processors; {engine} wants it in float: "
-            "export the checkpoint again with --int8 none"
+        raise Int8Error(
+            f"{bundle.path}: level {level}, {part} is in int8, for processors; {engine} wants it in float: make a "
+            "bundle for it with basic-export --int8 none -o gpu.bundle, which decodes the same files"
         )

@@ -15,7 +15,7 @@ from basic.benchmarks import cli as bench_cli
 from basic.benchmarks import readme_table
 from basic.export import cli as export_cli
 from basic.runtime import cli as runtime_cli
-from basic.training import train
+from basic.training import cli as train_cli
 from basic.training.complexity import part_macs
 from basic.training.model import Model
 from basic.training.nodes import Architecture
@@ -27,7 +27,7 @@ FOLDERS = (".", "docs", "runtime", "csrc", "training", "export", "benchmarks", "
 PAGES = sorted(path for folder in FOLDERS for path in (ROOT / folder).glob("*.md"))
 PARSERS = {
     "basic": runtime_cli._parser,
-    "basic-train": train.parser,
+    "basic-train": train_cli.parser,
     "basic-search": search_cli.parser,
     "basic-export": export_cli.parser,
     "basic-bench": bench_cli.parser,

@@ -6,7 +6,6 @@ seed and the step's number, so a resumed run is the run that was never stopped, 
 
 import argparse
 import json
-import math
 import signal
 import sys
 import time
@@ -20,8 +19,6 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from .. import __version__
-from ..runtime.engine import MAX_THREADS
 from .checkpoint import FORMAT_VERSION, load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from .data import Photographs
 from .draw import Mix, draw, draw_level
@@ -76,7 +73,7 @@ class Settings:
 PATHS = ("data", "table")
 SHARES = ("full_share", "matched_share")
 BEFORE = {"matched_share": 0.0, "graphics_share": 0.0}  # what older runs did, which say nothing of these
-_NO_SHARES = "leave out --full-share and --matched-share"
+NO_SHARES = "leave out --full-share and --matched-share"
 OPTIONS: dict[str, Any] = {
     "valid": None,
     "valid_every": 1000,
@@ -381,10 +378,10 @@ def _settings(args: argparse.Namespace, state: Path, config: dict[str, Any] | No
                 "or choose another --output"
             )
         if saved.get("table") and any(name in given for name in SHARES):
-            raise ValueError(f"{state}: its run draws the levels of a table alone; {_NO_SHARES}")
+            raise ValueError(f"{state}: its run draws the levels of a table alone; {NO_SHARES}")
         settings = Settings(**(saved | given))
         if "decay_steps" in given and settings.decay_steps > settings.steps:
-            raise ValueError(_longer_decay(settings.decay_steps, settings.steps))
+            raise ValueError(longer_decay(settings.decay_steps, settings.steps))
         return settings
     given.setdefault("decay_steps", given["steps"] // 5)
     return Settings(**given)
@@ -407,7 +404,7 @@ def _model(args: argparse.Namespace, state: Path, saved: dict[str, Any] | None) 
     return model
 
 
-def _longer_decay(decay_steps: int, num_steps: int) -> str:
+def longer_decay(decay_steps: int, num_steps: int) -> str:
     return (
         f"--decay-steps: expected at most the {num_steps} steps of the run, got {decay_steps}; "
         "give a shorter decay, or more --steps"
@@ -417,108 +414,3 @@ def _longer_decay(decay_steps: int, num_steps: int) -> str:
 def _first_record(args: argparse.Namespace) -> dict[str, Any]:
     before = load_checkpoint(args.init).training.get("steps", 0) if args.init else 0
     return {"steps_before": before, "init": Path(args.init).name if args.init else None}
-
-
-def parser() -> argparse.ArgumentParser:
-    p = argparse.ArgumentParser(prog="basic-train", description=(__doc__ or "").splitlines()[0])
-    p.add_argument("--version", action="version", version=f"%(prog)s (basic-nic) {__version__}")
-    p.add_argument("--data", help="folder of photographs, or a tar of crops")
-    p.add_argument("--skip", metavar="NAMES", help="leave out files so named, as in a shell: 'bsds_*'")
-    p.add_argument("--valid", help="folder of held-out photographs to report on")
-    p.add_argument("--output", default="runs/basic-s", help="folder of the run; one with a state is resumed")
-    p.add_argument("--init", help="checkpoint to start the weights from (warm restart)")
-    p.add_argument("--steps", type=int, help="last step of the run")
-    p.add_argument("--decay-steps", type=int, help="length of the final decay of the learning rate (default: a fifth)")
-    p.add_argument("--warmup-steps", type=int, help="default 200")
-    p.add_argument("--full-steps", type=int, help="so many steps of the full model before slimming starts (default 0)")
-    p.add_argument("--full-share", type=float, help=f"how often full widths are drawn (default {Mix.full})")
-    p.add_argument("--matched-share", type=float, help=f"how often all parts are of one level (default {Mix.matched})")
-    p.add_argument(
-        "--graphics-share", type=float, help=f"how often a crop is a drawing: text, patterns (default {GRAPHICS_SHARE})"
-    )
-    p.add_argument("--batch-size", type=int, help="crops a step and device (default 8)")
-    p.add_argument("--crop-size", type=int, help="multiple of 64 (default 256)")
-    p.add_argument("--lr", type=float, help="learning rate of the matrices, Muon (default 4e-4; entropy part: x 4)")
-    p.add_argument("--adam-lr", type=float, help="learning rate of everything else, Adam (default 4e-4)")
-    p.add_argument("--metric", choices=["mse", "ms-ssim"], help="distortion (default mse)")
-    p.add_argument(
-        "--exact",
-        action="store_const",
-        const=True,
-        help="fine-tune the entropy part alone, rounded as the integer networks of a bundle are (use with --init)",
-    )
-    p.add_argument("--table", help="level table (JSON): draw its levels alone, for fine-tuning (use with --init)")
-    p.add_argument(
-        "--lambda-range",
-        type=float,
-        nargs=2,
-        metavar=("MIN", "MAX"),
-        help="lambda of quality 0 and of quality 63 (default: that of --init, else 0.0004 0.18)",
-    )
-    p.add_argument("--seed", type=int, help="default 0")
-    p.add_argument("--devices", type=int, default=1, help="GPUs, or processes on the CPU (default 1)")
-    p.add_argument("--precision", choices=["32-true", "bf16-mixed"], help="default bf16-mixed")
-    p.add_argument("--compile", choices=["auto", "on", "off"], help="torch.compile (default auto: on CUDA)")
-    p.add_argument("--threads", type=int, help="CPU threads")
-    p.add_argument("--log-every", type=int, help="steps a line (default 50); the last step has one too")
-    p.add_argument("--save-every", type=int, help="steps between two states (default 500); the end has one too")
-    p.add_argument("--valid-every", type=int, help="steps between reports (default 1000); the last step has one too")
-    p.add_argument("--num-valid", type=int, help="held-out crops (default 16)")
-    return p
-
-
-def main(argv: list[str] | None = None) -> int:
-    """Entry point of `basic-train`: 0 done or stopped cleanly, 1 failed or bad input, 2 wrong options."""
-    args = parser().parse_args(argv)
-    if args.crop_size is not None and (args.crop_size < 64 or args.crop_size % 64):
-        parser().error(f"--crop-size: expected a multiple of 64, got {args.crop_size}")
-    for name in (
-        "steps",
-        "batch_size",
-        "lr",
-        "adam_lr",
-        "devices",
-        "log_every",
-        "save_every",
-        "valid_every",
-        "num_valid",
-        "threads",
-    ):
-        value = getattr(args, name)
-        if value is not None and not (value > 0 and math.isfinite(value)):
-            parser().error(f"--{name.replace('_', '-')}: expected a positive number, got {value}")
-    for name in ("decay_steps", "warmup_steps", "full_steps"):
-        value = getattr(args, name)
-        if value is not None and value < 0:
-            parser().error(f"--{name.replace('_', '-')}: expected 0 or more, got {value}")
-    for name in ("full_share", "matched_share", "graphics_share"):
-        value = getattr(args, name)
-        if value is not None and not 0.0 <= value <= 1.0:
-            parser().error(f"--{name.replace('_', '-')}: expected 0 to 1, got {value}")
-    if args.table and any(getattr(args, name) is not None for name in SHARES):
-        parser().error(f"--table: draws its levels alone, each part apart; {_NO_SHARES}")
-    if args.lambda_range and not 0.0 < args.lambda_range[0] < args.lambda_range[1] < math.inf:
-        parser().error(f"--lambda-range: expected 0 < MIN < MAX, got {args.lambda_range[0]:g} {args.lambda_range[1]:g}")
-    if args.metric == "ms-ssim" and args.crop_size is not None and args.crop_size < MS_SSIM_CROP:
-        parser().error(f"--metric ms-ssim: expected --crop-size of at least {MS_SSIM_CROP}, got {args.crop_size}")
-    if (args.threads or 1) > MAX_THREADS:
-        parser().error(f"--threads: expected at most {MAX_THREADS}, got {args.threads}")
-    if args.steps and args.decay_steps and args.decay_steps > args.steps:
-        parser().error(_longer_decay(args.decay_steps, args.steps))
-    if not (Path(args.output) / STATE).exists():
-        if not (args.data and args.steps):
-            parser().error(f"a new run needs --data and --steps; there is none to resume in {args.output}")
-        if args.exact and not args.init:
-            parser().error("--exact: expected --init CHECKPOINT too: it fine-tunes an entropy part that is trained")
-    for name in ("valid", *PATHS):  # a run may be resumed from another folder
-        if getattr(args, name) is not None:
-            setattr(args, name, str(Path(getattr(args, name)).resolve()))
-    try:
-        return train(args)
-    except (ValueError, OSError) as error:
-        print(f"basic-train: {error}", file=sys.stderr)
-        return 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -2,6 +2,7 @@
 
 import gc
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,12 @@ import pytest
 from gpu_fakes import INVALID, NO_DEVICE, FakeContext, FakeDriver, FakeTensorRT
 from PIL import Image
 
-from basic.runtime import cuda
+from basic.runtime import cuda, describe
 from basic.runtime.bundle import Bundle
 from basic.runtime.codec import Codec
 from basic.runtime.cuda import Device
 from basic.runtime.cuda_memory import DeviceArray
-from basic.runtime.engine import open_engine
+from basic.runtime.engine import EngineStatus, open_engine
 from basic.runtime.engine_trt import TrtEngine
 from basic.runtime.errors import EngineError
 from basic.runtime.trt_build import EngineFiles
@@ -54,6 +55,22 @@ def test_files_cross_between_the_engines(trt: TrtEngine, bundle: Bundle, photo: 
         loss_db = psnr_db(photo, on_cpu.decode(from_cpu)) - psnr_db(photo, on_gpu.decode(from_gpu))
         assert loss_db < 0.02
     on_cpu.close()
+
+
+def test_the_packaged_bundle_is_no_fault_of_a_gpu(
+    trt: TrtEngine, bundle_path: Path, photo: Image.Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its int8 level is for processors: refused by name with the cure, told by doctor; the other levels work."""
+    packaged = Bundle.open(bundle_path)
+    codec = Codec(packaged, trt)
+    assert codec.decode(codec.encode(photo, level=min(packaged.levels))).size == photo.size
+    with pytest.raises(EngineError, match=r"level 7, analysis is in int8.*basic-export --int8 none -o gpu.bundle"):
+        codec.encode(photo)
+    status = EngineStatus("trt", "TensorRT", True, "fake", optional=True)
+    monkeypatch.setattr(describe, "available_engines", lambda: [status])
+    monkeypatch.setattr(describe.Codec, "open", lambda bundle, *options, **named: nullcontext(Codec(bundle, trt)))
+    (row,) = [row for row in describe.doctor(bundle_path) if row["check"] == "exact with trt"]
+    assert row["ok"] is None and "at 2 levels of 3" in row["detail"] and "--int8 none" in row["detail"]
 
 
 def test_states_stay_on_the_device_and_the_rest_comes_down_small(trt: TrtEngine, bundle: Bundle) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from basic.training import train as train_module
+from basic.training import cli
 from basic.training.checkpoint import load_checkpoint, save_checkpoint
 from basic.training.exact import fine_tune_entropy, round_to_bound, rounded_weights
 from basic.training.model import Model
@@ -55,7 +55,7 @@ def test_only_the_entropy_part_learns(photographs: Path, tmp_path: Path) -> None
         str(tmp_path / "init.safetensors"),
     ]
     options = ["--exact", "--steps", "2", "--batch-size", "2", "--crop-size", "64", "--warmup-steps", "1"]
-    assert train_module.main([*arguments, *options, "--threads", "1", "--precision", "32-true"]) == 0
+    assert cli.main([*arguments, *options, "--threads", "1", "--precision", "32-true"]) == 0
     before = load_checkpoint(tmp_path / "init.safetensors").model.state_dict()
     after = load_checkpoint(tmp_path / "run" / "checkpoint.safetensors").model.state_dict()
     changed = {name.split(".")[0] for name in before if not torch.equal(before[name], after[name])}

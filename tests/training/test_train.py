@@ -18,6 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from basic.runtime.errors import ImageWarning
+from basic.training import cli
 from basic.training import train as train_module
 from basic.training.checkpoint import load_checkpoint, load_tensors, save_checkpoint, save_tensors
 from basic.training.data import Photographs, spread
@@ -32,7 +33,7 @@ SMALL = ["--batch-size", "2", "--crop-size", "64", "--threads", "1", "--log-ever
 
 
 def run(photographs: Path, output: Path, *more: str) -> int:
-    return train_module.main(["--data", str(photographs), "--output", str(output), *SMALL, *more])
+    return cli.main(["--data", str(photographs), "--output", str(output), *SMALL, *more])
 
 
 def test_a_resumed_run_equals_one_that_never_stopped(photographs: Path, tmp_path: Path) -> None:
@@ -109,7 +110,7 @@ def test_a_range_of_lambda_belongs_to_a_run(photographs: Path, tmp_path: Path, c
 
 
 def test_sigterm_leaves_a_state_to_resume_from(photographs: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "basic.training.train", "--data", str(photographs), "--output", str(tmp_path)]
+    command = [sys.executable, "-m", "basic.training.cli", "--data", str(photographs), "--output", str(tmp_path)]
     with subprocess.Popen([*command, *SMALL, "--steps", "100000"], stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr is not None
         for line in process.stderr:
@@ -139,14 +140,14 @@ def test_a_run_resumed_by_its_folder_alone_is_watched_as_before(
     monkeypatch.chdir(tmp_path)
     data = os.path.relpath(photographs)
     arguments = ["--data", data, "--valid", "held_out", "--valid-every", "2", "--output", "run", "--save-every", "1"]
-    assert train_module.main([*arguments, *SMALL, "--steps", "3", "--decay-steps", "0"]) == 0
+    assert cli.main([*arguments, *SMALL, "--steps", "3", "--decay-steps", "0"]) == 0
     monkeypatch.chdir(held_out)
-    assert train_module.main(["--output", "../run", "--steps", "5"]) == 0
+    assert cli.main(["--output", "../run", "--steps", "5"]) == 0
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     validated = {row["step"] for row in rows if row["group"].startswith("valid/full")}
     assert validated == {2, 3, 4, 5}  # every second step, and the last of each run
     assert [row["step"] for row in rows if row["group"] == "train"] == [1, 2, 3, 4, 5]
-    assert train_module.main(["--output", "../run", "--data", str(photographs), "--steps", "5"]) == 0  # the same place
+    assert cli.main(["--output", "../run", "--data", str(photographs), "--steps", "5"]) == 0  # the same place
 
 
 def test_photographs_that_have_moved_are_asked_for(
@@ -156,7 +157,7 @@ def test_photographs_that_have_moved_are_asked_for(
     assert run(tmp_path / "before", tmp_path / "run", "--steps", "1") == 0
     (tmp_path / "before").rename(tmp_path / "after")
     capsys.readouterr()
-    assert train_module.main(["--output", str(tmp_path / "run"), "--steps", "2"]) == 1
+    assert cli.main(["--output", str(tmp_path / "run"), "--steps", "2"]) == 1
     assert f"no photographs at {tmp_path / 'before'} any more; give --data" in capsys.readouterr().err
     assert run(tmp_path / "after", tmp_path / "run", "--steps", "2") == 0
     assert run(photographs, tmp_path / "run", "--steps", "3") == 1
@@ -319,7 +320,7 @@ def test_bad_arguments_exit_with_2() -> None:
         ["--output", f"/nonexistent/{os.getpid()}/{time.time_ns()}"],
     ):
         with pytest.raises(SystemExit) as stopped:
-            train_module.main(arguments)
+            cli.main(arguments)
         assert stopped.value.code == 2
 
 

@@ -36,6 +36,11 @@ WIDE = 200
 
 NO_PLOTS = "basic-bench: matplotlib is missing, so no plots are drawn: pip install 'basic-nic[bench]'"
 
+NO_BYTES = (
+    "basic-bench: onnx is missing, so memory traffic is not counted and latency fitted by multiplications alone: "
+    "pip install 'basic-nic[bench]'"
+)
+
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; 0 done, 1 something could not be measured or written, 2 the command line alone is wrong."""
@@ -61,6 +66,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             print(json.dumps(describe(kept)))
             return 0
         report = run_with_progress(settings, log)
+        if any(row.traffic_bytes is None for row in report.parts):
+            say(log, NO_BYTES, "yellow")
         show(report, as_json=args.json)
         if args.output is not None:
             page = write_files(report, args.output)

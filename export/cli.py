@@ -239,7 +239,7 @@ def parser() -> argparse.ArgumentParser:
     )
     p.add_argument("--version", action="version", version=f"%(prog)s (basic-nic) {__version__}")
     table = p.add_mutually_exclusive_group()
-    table.add_argument("--levels", type=int, default=8, help="number of complexity levels (default 8)")
+    table.add_argument("--levels", type=int, default=8, help="number of complexity levels, 1 to 64 (default 8)")
     table.add_argument("--table", help="level table (JSON) instead of the learned one that comes along")
     p.add_argument("--uniform", action="store_true", help="levels of evenly scaled widths instead of learned ones")
     p.add_argument("--only", help="write a subset of the levels, as in 0,3,7")

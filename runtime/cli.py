@@ -226,6 +226,8 @@ def _decode(args: argparse.Namespace, log: Console) -> int:
     for _, target in files:
         if args.suffix is not None and target is not STANDARD and target.suffix.lower() != suffix:
             raise ArgumentError(f"--suffix {suffix}: not with OUT {target}, which names its format itself")
+        if target is not STANDARD:
+            _writable(target)
 
     def one(codec: Codec, source: Path, target: Path) -> Row:
         image = codec.decode(read_bytes(source), level=args.level, budget_ms=args.budget_ms)
@@ -233,6 +235,16 @@ def _decode(args: argparse.Namespace, log: Console) -> int:
         return {"input": str(source), "output": str(target), "size": list(image.size), "mode": image.mode}
 
     return _each(args, log, files, one)
+
+
+def _writable(target: Path) -> None:
+    """ArgumentError where no format of images has the suffix of a file's name."""
+    if not target.suffix:
+        raise ArgumentError(f"OUT {target}: expected a suffix that names a format, got none; use .png")
+    try:
+        writable_suffix(target.suffix)
+    except ValueError as error:
+        raise ArgumentError(f"OUT {target}: {error}") from None
 
 
 def _each(

@@ -197,6 +197,16 @@ def test_formats_that_keep_another_image_are_told(
     assert status == 0 and "not the decoded 130x90 RGB; .png keeps it" in err and decoded.exists()
 
 
+@pytest.mark.parametrize("name", ["decoded.xyz", "decoded"])
+def test_an_output_of_no_format_is_refused_before_anything_is_done(
+    name: str, photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    coded, decoded = photo.with_suffix(".bsc"), photo.with_name(name)
+    assert run(capsys, "encode", photo, coded, *bundle)[0] == 0
+    status, out, err = run(capsys, "decode", coded, decoded, *bundle)
+    assert (status, out) == (2, "") and f"OUT {decoded}" in err and "png" in err and not decoded.exists()
+
+
 def test_a_suffix_does_not_contradict_the_output(
     photo: Path, bundle: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
